@@ -1,0 +1,38 @@
+# Each target makes .venv ready first (see tools/setup_env.py); once that is done it takes no time.
+PYTHON ?= python3
+TORCH ?=
+RUN = .venv/bin/python -m inpaintkit
+
+.PHONY: help setup course test lab effects bench lock notebooks
+help:
+	@echo "make course    run every notebook on the photographs that ship with the packages; ends with a page of pictures"
+	@echo "make test      run every test"
+	@echo "make lab       open the notebooks in JupyterLab"
+	@echo "make effects   run the further experiments (about an hour on two cores; can be interrupted and continued)"
+	@echo "make bench     time the package's own code against the plain alternatives"
+	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA)"
+
+setup:
+	@TORCH=$(TORCH) $(PYTHON) tools/setup_env.py
+
+course: setup
+	@$(RUN) course
+
+test: setup
+	@.venv/bin/python -m pytest
+
+lab: setup
+	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
+
+effects: setup
+	@$(RUN) effects
+
+bench: setup
+	@for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done
+
+# For maintainers: new versions in requirements.lock; the outputs stored in the notebooks.
+lock: setup
+	@tools/lock.sh
+
+notebooks: setup
+	@.venv/bin/python tools/refresh_notebooks.py

@@ -1,0 +1,24 @@
+"""Shared by all tests: two threads (as the stored outputs were made), and caches and runs in temporary folders."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+_scratch = tempfile.TemporaryDirectory(prefix="inpaintkit-tests-")
+os.environ["INPAINTKIT_CACHE"] = os.path.join(_scratch.name, "cache")
+os.environ["INPAINTKIT_RUNS"] = os.path.join(_scratch.name, "runs")
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def images(generator):
+    """Eight smooth random RGB pictures (8, 3, 64, 64) in [0, 1]."""
+    coarse = torch.rand(8, 3, 8, 8, generator=generator)
+    return torch.nn.functional.interpolate(coarse, 64, mode="bilinear").clamp(0, 1)

@@ -1,0 +1,151 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit import masking
+
+
+@pytest.mark.parametrize(("ratio_of", "ratio", "side"), [("side", 0.2, 20), ("area", 0.2, 45), ("side", 0.4, 40), ("area", 0.4, 63)])
+def test_side_of_distinguishes_side_and_area(ratio_of, ratio, side):
+    assert masking.side_of(ratio, 100, ratio_of) == side
+
+
+def test_authors_place_is_where_their_code_has_it():
+    for side, box in ((16, [60, 62, 76, 78]), (32, [52, 54, 84, 86])):
+        mask = masking.square(1, 128, side, (68 / 128, 70 / 128))
+        assert masking.bounding_box(mask)[0].tolist() == box
+
+
+@pytest.mark.parametrize("place", ["centre", "random", (0.3, 0.6)])
+def test_square_is_one_square_of_exact_area(place, generator):
+    mask = masking.square(50, (48, 64), 12, place, generator)
+    top, left, bottom, right = masking.bounding_box(mask).unbind(1)
+    assert mask.shape == (50, 1, 48, 64)
+    assert mask.dtype == torch.bool
+    assert (mask.sum((1, 2, 3)) == 144).all()
+    assert (bottom - top == 12).all()
+    assert (right - left == 12).all()
+    assert masking.coverage(mask)[0].item() == 144 / (48 * 64)
+
+
+def test_random_squares_reach_every_position(generator):
+    boxes = masking.bounding_box(masking.square(2000, 10, 7, "random", generator))
+    assert sorted(set(boxes[:, 0].tolist())) == [0, 1, 2, 3]
+    assert sorted(set(boxes[:, 1].tolist())) == [0, 1, 2, 3]
+
+
+def test_pixels_have_the_rate_asked_for_and_channels_may_differ(generator):
+    mask = masking.pixels(16, 64, 0.3, generator)
+    n = mask.numel()
+    assert abs(mask.double().mean() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / n)  # five standard errors
+    per_channel = masking.pixels(2, 64, 0.3, generator, channels=3)
+    assert per_channel.shape == (2, 3, 64, 64)
+    assert not torch.equal(per_channel[:, 0], per_channel[:, 1])
+
+
+@pytest.mark.parametrize("kind", masking.KINDS)
+def test_every_kind_is_seeded_and_leaves_something_known_and_something_missing(kind):
+    draws = [masking.draw(kind, 20, 64, torch.Generator().manual_seed(seed), 0.3) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    share = masking.coverage(draws[0])
+    assert ((share > 0) & (share < 1)).all()
+    assert not torch.equal(draws[0][0], draws[0][1]), "every image must get a hole of its own"
+
+
+def test_composite_keeps_known_pixels_bit_for_bit(images, generator):
+    mask = masking.pixels(8, 64, 0.5, generator)
+    pred = torch.rand(images.shape, generator=generator) * 3 - 1
+    full = masking.composite(images, pred, mask)
+    holes = mask.expand_as(images)
+    assert torch.equal(full[~holes], images[~holes])
+    assert torch.equal(full[holes], pred[holes])
+
+
+@pytest.mark.parametrize(("fill", "value"), [("black", 0.0), ("white", 1.0), ("grey", 0.5)])
+def test_apply_fills_only_the_hole(images, generator, fill, value):
+    mask = masking.square(8, 64, 16, "random", generator)
+    masked = masking.apply(images, mask, fill)
+    holes = mask.expand_as(images)
+    assert (masked[holes] == value).all()
+    assert torch.equal(masked[~holes], images[~holes])
+
+
+def test_mean_fill_is_the_mean_of_known_pixels_only():
+    image = torch.full((1, 1, 8, 8), 0.25)
+    mask = masking.square(1, 8, 4, "centre")
+    image[mask] = 1.0  # what is missing must not count
+    assert torch.allclose(masking.apply(image, mask, "mean")[mask], torch.tensor(0.25))
+
+
+def test_mask_from_a_picture_white_is_hole(tmp_path):
+    array = np.zeros((10, 12), np.uint8)
+    array[2:5, 3:7] = 255
+    Image.fromarray(array).save(tmp_path / "mask.png")
+    mask = masking.from_picture(tmp_path / "mask.png", (10, 12))
+    assert mask.sum() == 12
+    assert masking.bounding_box(mask)[0].tolist() == [2, 3, 5, 7]
+
+
+@pytest.mark.parametrize(("shade", "message"), [(0, "no hole"), (255, "nothing but hole")])
+def test_mask_picture_without_hole_or_without_known_pixels_is_refused(tmp_path, shade, message):
+    Image.new("L", (8, 8), shade).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=message):
+        masking.from_picture(tmp_path / "mask.png")
+
+
+def test_mask_picture_of_another_size_or_no_picture_is_refused(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"8 wide and 8 high, the image 9 wide and 9 high"):
+        masking.from_picture(tmp_path / "mask.png", 9)
+    (tmp_path / "mask.txt").write_text("not a picture")
+    with pytest.raises(ValueError, match=r"mask.txt cannot be read as a picture"):
+        masking.from_picture(tmp_path / "mask.txt")
+
+
+def _image(value=0.5, **kwargs):
+    return torch.full((2, 3, 16, 16), value, **kwargs)
+
+
+HOLE = masking.square(2, 16, 4, "centre")
+BAD_PAIRS = {
+    "uint8 image": (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), HOLE, "divide uint8 images by 255"),
+    "float mask": (_image(), HOLE.float(), "compare float masks"),
+    "two channels": (_image()[:, :2], HOLE, r"\(B, 1 or 3, H, W\)"),
+    "mask of another size": (_image(), masking.square(2, 12, 4, "centre"), "does not fit"),
+    "mask of another batch": (_image(), HOLE[:1], "does not fit"),
+    "NaN": (_image(float("nan")), HOLE, "NaN or infinity"),
+    "values above 1": (_image(1.5), HOLE, r"must lie in \[0, 1\]"),
+    "no hole": (_image(), torch.zeros_like(HOLE), "2 of 2 masks have no hole"),
+    "nothing but hole": (_image(), torch.ones_like(HOLE), "nothing but hole"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PAIRS)
+def test_check_says_what_is_wrong(case):
+    image, mask, message = BAD_PAIRS[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        masking.check(image, mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda g: masking.square(1, 16, 16), "side must lie between 1 and 15"),
+        (lambda g: masking.square(1, 16, 8, (0.0, 0.0)), "sticks out"),
+        (lambda g: masking.square(1, 16, 8, "left"), "place must be"),
+        (lambda g: masking.square(1, 16, 8, "random"), "needs a generator"),
+        (lambda g: masking.squares(1, 16, 4, 0, g), "count must be at least 1"),
+        (lambda g: masking.pixels(1, 16, 1.5, g), "rate must lie between 0 and 1"),
+        (lambda g: masking.draw("circle", 1, 16, g), "kind must be one of"),
+        (lambda g: masking.draw("square", 1, 16, g, 1.0), "amount must lie"),
+        (lambda g: masking.side_of(0.2, 100, "perimeter"), "ratio_of must be"),
+        (lambda g: masking.apply(_image(), HOLE, "red"), "fill must be one of"),
+    ],
+)
+def test_bad_arguments_name_the_parameter(call, message, generator):
+    with pytest.raises(ValueError, match=message):
+        call(generator)

@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
+
+from inpaintkit import masking, metrics
+
+SKIMAGE = {
+    "gauss11": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+    "uniform7": {},
+}
+
+
+@pytest.fixture
+def pairs(images, generator):
+    return (images + 0.1 * torch.randn(images.shape, generator=generator)).clamp(0, 1), images
+
+
+@pytest.mark.parametrize("kind", SKIMAGE)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 33, 57)])
+def test_windowed_ssim_equals_scikit_image(pairs, kind, dtype, tolerance, shape):
+    pred, image = (p[:, : shape[0], : shape[1], : shape[2]].to(dtype) for p in pairs)
+    ours = metrics.ssim(pred, image, kind=kind)
+    for i in range(len(pred)):
+        theirs, their_map = structural_similarity(
+            pred[i].numpy(), image[i].numpy(), channel_axis=0, data_range=1.0, full=True, **SKIMAGE[kind]
+        )
+        assert abs(ours[i].item() - theirs) < tolerance
+        map_tolerance = tolerance if dtype == torch.float64 else 1e-3  # theirs is computed in float32 here
+        our_map = metrics.ssim_map(pred[i : i + 1], image[i : i + 1], kind)[0]
+        assert (our_map - torch.from_numpy(their_map).double()).abs().max() < map_tolerance
+
+
+def test_global_ssim_is_the_formula_over_the_whole_image(pairs):
+    x, y = (p[0, 0].double() for p in pairs)
+    c1, c2 = 0.01**2, 0.03**2
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    expected = (2 * x.mean() * y.mean() + c1) * (2 * covariance + c2)
+    expected /= (x.mean() ** 2 + y.mean() ** 2 + c1) * (x.var(correction=0) + y.var(correction=0) + c2)
+    assert metrics.ssim(*(p[:1, :1] for p in pairs), kind="global").item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_psnr_and_nmse_equal_scikit_image(pairs):
+    pred, image = pairs
+    for i in range(len(pred)):
+        a, b = image[i].double().numpy(), pred[i].double().numpy()
+        assert metrics.psnr(pred, image)[i].item() == pytest.approx(peak_signal_noise_ratio(a, b, data_range=1), abs=1e-9)
+        assert metrics.nmse(pred, image)[i].item() == pytest.approx(normalized_root_mse(a, b) ** 2, abs=1e-9)
+
+
+def test_perfect_copies_score_perfectly(images):
+    assert metrics.mse(images, images).tolist() == [0] * 8
+    assert metrics.psnr(images, images).tolist() == [metrics.PSNR_CAP] * 8
+    for kind in metrics.SSIM_KINDS:
+        assert torch.allclose(metrics.ssim(images, images, kind=kind), torch.ones(8, dtype=torch.float64), atol=1e-12)
+
+
+def test_zero_fill_at_rate_p_has_an_nmse_near_p(images, generator):
+    for p in (0.3, 0.5, 0.8):
+        mask = masking.pixels(8, 64, p, generator)
+        assert metrics.nmse(masking.apply(images, mask), images).mean().item() == pytest.approx(p, abs=0.02)
+
+
+def test_nmse_depends_on_the_range_and_is_undefined_near_its_zero():
+    image, pred = torch.full((1, 1, 8, 8), 0.75), torch.full((1, 1, 8, 8), 0.80)
+    assert metrics.nmse(pred, image).item() == pytest.approx(0.05**2 / 0.75**2, rel=1e-5)
+    assert metrics.nmse(pred, image, value_range="[-1,1]").item() == pytest.approx(0.1**2 / 0.5**2, rel=1e-5)
+    black = torch.zeros(1, 1, 8, 8)
+    assert metrics.nmse(black + 0.1, black).isnan().all()
+    assert metrics.summarise(torch.tensor([0.1, torch.nan, 0.3])) == {
+        "mean": pytest.approx(0.2),
+        "median": pytest.approx(0.2),
+        "sd": pytest.approx(math.sqrt(0.02)),
+        "n": 2,
+        "undefined": 1,
+    }
+    assert metrics.summarise(torch.tensor([torch.nan])) == {"n": 0, "undefined": 1}
+
+
+def test_hole_scores_see_only_the_hole(images, generator):
+    mask = masking.square(8, 64, 16, "random", generator)
+    holes = mask.expand_as(images)
+    pred = torch.where(holes, images + 0.5, images - 0.25)
+    assert torch.allclose(metrics.mse(pred, images, mask), torch.full((8,), 0.25, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(metrics.l1(pred, images, mask), torch.full((8,), 0.5, dtype=torch.float64), atol=1e-6)
+    share = masking.coverage(mask)
+    assert torch.allclose(metrics.mse(pred, images), 0.25 * share + 0.0625 * (1 - share), atol=1e-6)
+
+
+def test_one_value_per_image_not_per_batch(pairs):
+    pred, image = pairs
+    for name in ("mse", "l1", "psnr", "nmse", "ssim"):
+        score = getattr(metrics, name)
+        together = score(pred, image)
+        apart = torch.cat([score(pred[i : i + 1], image[i : i + 1]) for i in range(8)])
+        assert torch.allclose(together, apart, atol=1e-12), name
+
+
+def test_out_of_range_predictions_are_not_clamped():
+    image, pred = torch.ones(1, 1, 8, 8), torch.full((1, 1, 8, 8), 2.0)
+    assert metrics.mse(pred, image).item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "needs a hole in every image"),
+        (lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"), "one number for the whole image"),
+        (lambda x: metrics.ssim(x, x, kind="msssim"), "kind must be one of"),
+        (lambda x: metrics.ssim(x[:, :, :8], x[:, :, :8]), "at least 11 pixels"),
+        (lambda x: metrics.nmse(x, x, value_range="[0,255]"), "value_range must be one of"),
+    ],
+)
+def test_bad_arguments_name_the_remedy(call, message, images):
+    with pytest.raises(ValueError, match=message):
+        call(images)
