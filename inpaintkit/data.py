@@ -1,7 +1,7 @@
 """Pictures in, uint8 tensors out: found, verified, decoded once, split, fingerprinted.
 
-`open` serves every data set behind one call. "embedded" are the photographs inside the wheels of scikit-image and matplotlib,
-cut by the committed split embedded_v1.csv; "folder" is any tree of pictures.
+`open` serves every data set behind one call. "embedded" are the photographs inside the wheels of scikit-image and
+matplotlib, cut by the committed split embedded_v1.csv; "folder" is any tree of pictures.
 """
 
 import csv
@@ -49,6 +49,11 @@ class Images:
         """A hash of the pixels of each part, for results.json."""
         return {part: runtime.fingerprint(getattr(self, part)) for part in self.names}
 
+    def describe(self) -> dict:
+        """For results.json: name, number of pictures and fingerprint of each part, what was left out."""
+        counts = {part: len(names) for part, names in self.names.items()}
+        return {"name": self.name, "counts": counts, "fingerprint": self.fingerprint, "left out": self.notes}
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(getattr(self, part))} {part}" for part in self.names)
         notes = "".join(f"; {count} {what}" for what, count in self.notes.items() if count)
@@ -66,9 +71,9 @@ def open(
 ) -> Images:
     """Opens a data set as `Images` of ``size`` x ``size`` pixels, RGB or grey.
 
-    ``dataset``: "embedded" or "folder" (``data_dir`` names the tree of pictures). ``n_train`` and ``n_test`` None mean all
-    there is (embedded: 4,000 random training crops; folder: 70 % and 30 %). ``seed`` chooses the training crops or the
-    split; embedded test crops do not depend on it.
+    ``dataset``: "embedded" or "folder" (``data_dir`` names the tree of pictures). ``n_train`` and ``n_test`` None
+    mean all there is (embedded: 4,000 random training crops; folder: 70 % and 30 %). ``seed`` chooses the training
+    crops or the split; embedded test crops do not depend on it.
 
     Raises ValueError, FileNotFoundError or NotADirectoryError with one sentence; unreadable pictures are skipped with a
     warning that names them.
@@ -78,13 +83,15 @@ def open(
     if dataset == "folder":
         return _open_folder(data_dir, size, colour, n_train, n_test, seed)
     if dataset in BY_HAND:
-        raise ValueError(f"this run needs {dataset}, which is not fetched for you: get {BY_HAND[dataset]} with dataset='folder'.")
+        raise ValueError(
+            f"this run needs {dataset}, which is not fetched for you: get {BY_HAND[dataset]} with dataset='folder'."
+        )
     raise ValueError(
-        f"dataset {dataset!r} is not known: use 'embedded', or 'folder' with data_dir=the folder that holds the pictures."
+        f"dataset {dataset!r} is not known: use 'embedded', or 'folder' with data_dir=the folder of pictures."
     )
 
 
-# --- embedded: photographs inside the wheels of scikit-image and matplotlib ----------------------------------------------
+# --- embedded: photographs inside the wheels of scikit-image and matplotlib -----------------------------------------
 
 
 def regions() -> list[dict[str, str]]:
@@ -125,7 +132,9 @@ def _usable(crop: torch.Tensor) -> bool:
 
 def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
     if not 8 <= size <= WIDEST_CROP:
-        raise ValueError(f"size must lie between 8 and {WIDEST_CROP} for the embedded photographs, and {size} does not.")
+        raise ValueError(
+            f"size must lie between 8 and {WIDEST_CROP} for the embedded photographs, and {size} does not."
+        )
     parts = {"train": [], "test": [], "unseen": []}
     for row in regions():
         box = tuple(int(row[side]) for side in ("top", "left", "bottom", "right"))
@@ -151,13 +160,13 @@ def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
                 wanted -= 1
             else:
                 dropped += 1
-    # Tests: a fixed grid, half a crop apart; fewer are chosen by a fixed draw, so that every seed sees the same ones.
-    for part in ("test", "unseen"):
+    # Tests: a fixed grid, half a crop apart in the narrow test regions, a whole crop apart in the unseen photographs.
+    for part, stride in (("test", size // 2), ("unseen", size)):
         for name, (top, left, bottom, right) in parts[part]:
-            for y in range(top, bottom - size + 1, size // 2):
-                for x in range(left, right - size + 1, size // 2):
+            for y in range(top, bottom - size + 1, stride):
+                for x in range(left, right - size + 1, stride):
                     dropped += not take(part, name, y, x)
-        if n_test is not None:
+        if n_test is not None:  # chosen by a fixed draw, so that every seed sees the same ones
             if part == "test" and n_test > len(crops[part]):
                 raise ValueError(f"n_test={n_test} is more than the {len(crops[part])} test crops of size {size}.")
             chosen = sorted(np.random.default_rng(0).permutation(len(crops[part]))[:n_test])
@@ -167,7 +176,7 @@ def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
     return Images("embedded-v1", tensors["train"], tensors["test"], names, tensors["unseen"], notes)
 
 
-# --- folder: any tree of pictures ----------------------------------------------------------------------------------------
+# --- folder: any tree of pictures -----------------------------------------------------------------------------------
 
 
 def cache_dir() -> Path:
@@ -179,7 +188,8 @@ def cache_dir() -> Path:
 
 
 def decode(path: str | Path, size: int, colour: bool = True) -> np.ndarray:
-    """One picture as uint8 (C, size, size): turned as its camera says, squashed to a square (as the papers do), bicubic.
+    """One picture as uint8 (C, size, size): turned as its camera says, squashed to a square (as the papers do),
+    bicubic.
 
     Transparent parts become white. Raises ValueError with the reason for anything that is not a usable picture.
     """
@@ -264,4 +274,6 @@ def _open_folder(data_dir, size, colour, n_train, n_test, seed) -> Images:
     order = np.random.default_rng(seed).permutation(len(arrays))
     chosen = {"train": order[:n_train], "test": order[len(order) - n_test :]}
     parts = {part: torch.from_numpy(arrays[indices]) for part, indices in chosen.items()}
-    return Images(f"folder {folder.name}", **parts, names={p: [names[i] for i in ix] for p, ix in chosen.items()}, notes=notes)
+    return Images(
+        f"folder {folder.name}", **parts, names={p: [names[i] for i in ix] for p, ix in chosen.items()}, notes=notes
+    )

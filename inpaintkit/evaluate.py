@@ -58,8 +58,8 @@ def score(
 ) -> list[Row]:
     """Scores every filler on the same images (B, C, H, W) in [0, 1] and the same holes. One `Row` per filler.
 
-    A filler that cannot take these images gets a row with its reason instead of numbers. Raises ValueError for images or
-    masks that cannot be scored (see `masking.check`) and for a score that does not exist.
+    A filler that cannot take these images gets a row with its reason instead of numbers. Raises ValueError for images
+    or masks that cannot be scored (see `masking.check`) and for a score that does not exist.
     """
     masking.check(image, mask)
     unknown = [name for name in scores if name not in SCORES]

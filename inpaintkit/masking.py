@@ -1,7 +1,8 @@
 """Holes: every kind, drawn in batches; what to put in them; putting the known pixels back.
 
-Masks are bool tensors ``(B, 1, H, W)`` (or ``(B, C, H, W)`` where channels lose different pixels), True = hole. Images are
-float32 ``(B, C, H, W)`` in [0, 1]. Every random hole comes from a torch.Generator and is drawn on that generator's device.
+Masks are bool tensors ``(B, 1, H, W)`` (or ``(B, C, H, W)`` where channels lose different pixels), True = hole.
+Images are float32 ``(B, C, H, W)`` in [0, 1]. Every random hole comes from a torch.Generator and is drawn on that
+generator's device.
 """
 
 import math
@@ -21,7 +22,8 @@ FILLS = ("black", "white", "grey", "mean", "noise")
 def side_of(ratio: float, size: int, ratio_of: str = "side") -> int:
     """Side in pixels of a square hole that takes ``ratio`` of an image's side, or of its area (ratio_of="area").
 
-    The two are often mixed up: 20 % of the side of a 100x100 image is 20x20 = 4 % of its area; 20 % of its area is 45x45.
+    The two are often mixed up: 20 % of the side of a 100x100 image is 20x20 = 4 % of its area; 20 % of its area is
+    45x45.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie between 0 and 1, and {ratio} does not.")
@@ -39,13 +41,16 @@ def square(
 ) -> torch.Tensor:
     """One square hole in each of ``n`` images.
 
-    ``size`` is the image's side, or (height, width); ``side`` the hole's, in pixels. ``place`` is "centre", "random" (every
-    position equally likely) or the hole's centre as (row, column) fractions of the image: the Ariel authors' hole is at
-    (68/128, 70/128). Returns (n, 1, H, W). Raises ValueError if no known pixel would be left or the hole sticks out.
+    ``size`` is the image's side, or (height, width); ``side`` the hole's, in pixels. ``place`` is "centre", "random"
+    (every position equally likely) or the hole's centre as (row, column) fractions of the image: the Ariel authors'
+    hole is at (68/128, 70/128). Returns (n, 1, H, W). Raises ValueError if no known pixel would be left or the hole
+    sticks out.
     """
     height, width = _height_width(size)
     if not 1 <= side < min(height, width):
-        raise ValueError(f"side must lie between 1 and {min(height, width) - 1} for a {height}x{width} image, and {side} does not.")
+        raise ValueError(
+            f"side must lie between 1 and {min(height, width) - 1} for a {height}x{width} image, and {side} does not."
+        )
     device = generator.device if generator is not None else torch.device("cpu")
     if place == "random":
         if generator is None:
@@ -57,7 +62,9 @@ def square(
         top = torch.full((n, 1), round(row * height) - side // 2, device=device)
         left = torch.full((n, 1), round(column * width) - side // 2, device=device)
         if not (0 <= top[0] <= height - side and 0 <= left[0] <= width - side):
-            raise ValueError(f"a {side}x{side} hole centred at {place} sticks out of a {height}x{width} image; make side smaller.")
+            raise ValueError(
+                f"a {side}x{side} hole centred at {place} sticks out of a {height}x{width} image; make side smaller."
+            )
     y, x = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = (y >= top) & (y < top + side)  # (n, H)
     in_columns = (x >= left) & (x < left + side)  # (n, W)
@@ -66,12 +73,16 @@ def square(
 
 def _fractions(place) -> tuple[float, float]:
     if isinstance(place, str) or len(place) != 2:
-        raise ValueError(f"place must be 'centre', 'random' or a pair of fractions (row, column), and {place!r} is not.")
+        raise ValueError(
+            f"place must be 'centre', 'random' or a pair of fractions (row, column), and {place!r} is not."
+        )
     return place
 
 
 def squares(n: int, size: int | tuple[int, int], side: int, count: int, generator: torch.Generator) -> torch.Tensor:
-    """``count`` square holes in each image, each placed at random; they may overlap, so read `coverage`. (n, 1, H, W)."""
+    """``count`` square holes in each image, each placed at random; they may overlap, so read `coverage`. (n, 1, H,
+    W).
+    """
     if count < 1:
         raise ValueError(f"count must be at least 1, and {count} is not.")
     return torch.stack([square(n, size, side, "random", generator) for _ in range(count)]).any(0)
@@ -80,7 +91,9 @@ def squares(n: int, size: int | tuple[int, int], side: int, count: int, generato
 # --- other kinds ------------------------------------------------------------------------------------------------------
 
 
-def pixels(n: int, size: int | tuple[int, int], rate: float, generator: torch.Generator, channels: int = 1) -> torch.Tensor:
+def pixels(
+    n: int, size: int | tuple[int, int], rate: float, generator: torch.Generator, channels: int = 1
+) -> torch.Tensor:
     """Each pixel is missing with probability ``rate``, independently: (n, channels, H, W).
 
     ``channels=1``: a pixel loses all its channels at once; ``channels=3``: each channel loses pixels of its own.
@@ -93,10 +106,11 @@ def pixels(n: int, size: int | tuple[int, int], rate: float, generator: torch.Ge
 def strokes(
     n: int, size: int | tuple[int, int], generator: torch.Generator, count: int = 3, bends: int = 5, width: float = 0.06
 ) -> torch.Tensor:
-    """Free-form holes: ``count`` brush strokes with ``bends`` turns each, ``width`` of the shorter side thick. (n, 1, H, W).
+    """Free-form holes: ``count`` brush strokes with ``bends`` turns each, ``width`` of the shorter side thick. (n, 1,
+    H, W).
 
-    A stroke is a random walk drawn with a round brush, after the idea of Yu et al. 2019, "Free-Form Image Inpainting with
-    Gated Convolution", section 3.4; the lengths and angles are ours.
+    A stroke is a random walk drawn with a round brush, after the idea of Yu et al. 2019, "Free-Form Image Inpainting
+    with Gated Convolution", section 3.4; the lengths and angles are ours.
     """
     height, image_width = _height_width(size)
     device, short = generator.device, min(height, image_width)
@@ -121,9 +135,14 @@ def strokes(
 
 
 def text(
-    n: int, size: int | tuple[int, int], generator: torch.Generator, words: str = "text that covers a photograph", height: float = 0.15
+    n: int,
+    size: int | tuple[int, int],
+    generator: torch.Generator,
+    words: str = "text that covers a photograph",
+    height: float = 0.15,
 ) -> torch.Tensor:
-    """Overlaid text, as on a stamped preview: ``words`` repeated in lines, shifted at random in each image. (n, 1, H, W).
+    """Overlaid text, as on a stamped preview: ``words`` repeated in lines, shifted at random in each image. (n, 1, H,
+    W).
 
     ``height`` is the height of a line as a share of the image's.
     """
@@ -142,7 +161,8 @@ def text(
 def from_picture(path: str | Path, size: int | tuple[int, int] | None = None) -> torch.Tensor:
     """A hole drawn by hand: the white part (grey value 128 and above) of a picture file is the hole. (1, 1, H, W).
 
-    With ``size`` given the picture must have that size. Raises ValueError for another size, no hole, or nothing but hole.
+    With ``size`` given the picture must have that size. Raises ValueError for another size, no hole, or nothing but
+    hole.
     """
     try:
         with Image.open(path) as picture:
@@ -152,8 +172,8 @@ def from_picture(path: str | Path, size: int | tuple[int, int] | None = None) ->
     if size is not None and tuple(mask.shape[2:]) != _height_width(size):
         height, width = _height_width(size)
         raise ValueError(
-            f"{Path(path).name} is {mask.shape[3]} wide and {mask.shape[2]} high, the image {width} wide and {height} high: "
-            "save the mask in the image's size."
+            f"{Path(path).name} is {mask.shape[3]} wide and {mask.shape[2]} high, "
+            f"the image {width} wide and {height} high: save the mask in the image's size."
         )
     if not mask.any() or mask.all():
         shade, part = ("black", "no") if not mask.any() else ("white", "nothing but")
@@ -161,7 +181,9 @@ def from_picture(path: str | Path, size: int | tuple[int, int] | None = None) ->
     return mask
 
 
-def draw(kind: str, n: int, size: int | tuple[int, int], generator: torch.Generator, amount: float = 0.25) -> torch.Tensor:
+def draw(
+    kind: str, n: int, size: int | tuple[int, int], generator: torch.Generator, amount: float = 0.25
+) -> torch.Tensor:
     """Holes of a kind by name, ``amount`` of the image large, for explorers and sweeps. (n, 1, H, W).
 
     ``amount`` is the side of a square as a share of the image's (two smaller ones for "squares"), the rate of missing
@@ -200,7 +222,9 @@ def bounding_box(mask: torch.Tensor) -> torch.Tensor:
     )
 
 
-def apply(image: torch.Tensor, mask: torch.Tensor, fill: str = "black", generator: torch.Generator | None = None) -> torch.Tensor:
+def apply(
+    image: torch.Tensor, mask: torch.Tensor, fill: str = "black", generator: torch.Generator | None = None
+) -> torch.Tensor:
     """The image with its hole filled by ``fill``: black 0, white 1, grey 0.5, the mean of the known pixels, or noise.
 
     The value matters to a network that is not told where the hole is. Returns (B, C, H, W).
@@ -223,7 +247,9 @@ def composite(image: torch.Tensor, pred: torch.Tensor, mask: torch.Tensor) -> to
 
 
 def check(image: torch.Tensor, mask: torch.Tensor) -> None:
-    """Raises ValueError or TypeError with one sentence unless image and mask fit together and can be filled and scored."""
+    """Raises ValueError or TypeError with one sentence unless image and mask fit together and can be filled and
+    scored.
+    """
     if image.dtype != torch.float32 or mask.dtype != torch.bool:
         raise TypeError(
             f"images must be float32 in [0, 1] and masks bool, and these are {image.dtype} and {mask.dtype}: "
@@ -233,23 +259,30 @@ def check(image: torch.Tensor, mask: torch.Tensor) -> None:
         raise ValueError(f"images must have the shape (B, 1 or 3, H, W), and {tuple(image.shape)} has not.")
     wanted = (len(image), mask.shape[1] if mask.ndim == 4 else 1, *image.shape[2:])
     if tuple(mask.shape) != wanted or mask.shape[1] not in (1, image.shape[1]):
-        raise ValueError(f"the mask's shape {tuple(mask.shape)} does not fit the image's {tuple(image.shape)}: draw it with the same size.")
+        raise ValueError(
+            f"the mask's shape {tuple(mask.shape)} does not fit the image's {tuple(image.shape)}: "
+            "draw it with the same size."
+        )
     if not torch.isfinite(image).all():
         raise ValueError("the image holds NaN or infinity: clean it before masking.")
     if image.min() < 0 or image.max() > 1:
         raise ValueError(f"images must lie in [0, 1], and this one reaches {image.min():.3g}..{image.max():.3g}.")
     share = coverage(mask)
     if (share == 0).any():
-        raise ValueError(f"{int((share == 0).sum())} of {len(mask)} masks have no hole: there is nothing to fill or to score.")
+        raise ValueError(
+            f"{int((share == 0).sum())} of {len(mask)} masks have no hole: there is nothing to fill or to score."
+        )
     if (share == 1).any():
-        raise ValueError(f"{int((share == 1).sum())} of {len(mask)} masks are nothing but hole: no known pixel is left to start from.")
+        raise ValueError(
+            f"{int((share == 1).sum())} of {len(mask)} masks are nothing but hole: no known pixel is left."
+        )
 
 
 class Filler:
     """Anything that fills holes: ``pred = filler(masked, mask)``, from do nothing to a trained network.
 
-    ``masked`` (B, C, H, W) in [0, 1] with the hole already filled by some value, ``mask`` (B, 1 or C, H, W); ``pred`` has the
-    shape of ``masked`` and need not keep the known pixels: that is what `composite` is for.
+    ``masked`` (B, C, H, W) in [0, 1] with the hole already filled by some value, ``mask`` (B, 1 or C, H, W); ``pred``
+    has the shape of ``masked`` and need not keep the known pixels: that is what `composite` is for.
     """
 
     name = "filler"

@@ -1,8 +1,8 @@
 """Scores of an inpainted image: one value per image, over the whole image or over the hole alone.
 
-Every function takes ``pred`` and ``image`` ``(B, C, H, W)`` in [0, 1] and returns ``(B,)`` float64 on the images' device.
-``mask`` (bool, (B, 1 or C, H, W), True = hole) restricts the score to the hole. Predictions are scored as they are,
-not clamped. Averages are taken last and named: see `summarise`.
+Every function takes ``pred`` and ``image`` ``(B, C, H, W)`` in [0, 1] and returns ``(B,)`` float64 on the images'
+device. ``mask`` (bool, (B, 1 or C, H, W), True = hole) restricts the score to the hole. Predictions are scored as
+they are, not clamped. Averages are taken last and named: see `summarise`.
 """
 
 import math
@@ -51,16 +51,16 @@ def nmse(
 ) -> torch.Tensor:
     """Normalised mean squared error, sum e^2 / sum x^2 per image, 0 is perfect. (B,).
 
-    It depends on where zero lies: in ``value_range="[-1,1]"`` mid-grey is 0, the same error is divided by less, and the score
-    is about four times higher on ordinary photographs. NaN where the mean square of the image is below 1e-3 (nearly black
-    in [0,1], nearly mid-grey in [-1,1]): undefined, to be excluded and counted.
+    It depends on where zero lies: in ``value_range="[-1,1]"`` mid-grey is 0, the same error is divided by less, and
+    the score is about four times higher on ordinary photographs. NaN where the mean square of the image is below 1e-3
+    (nearly black in [0,1], nearly mid-grey in [-1,1]): undefined, to be excluded and counted.
     """
     error, energy = nmse_terms(pred, image, mask, value_range)
     return torch.where(energy < NMSE_FLOOR, torch.nan, error / energy)
 
 
 def nmse_terms(pred, image, mask=None, value_range: str = "[0,1]") -> tuple[torch.Tensor, torch.Tensor]:
-    """Numerator and denominator of `nmse`, both as means per image: the ratio of their sums is the other NMSE in use."""
+    """Numerator and denominator of `nmse`, as means per image: the ratio of their sums is the other NMSE in use."""
     if value_range not in RANGES:
         raise ValueError(f"value_range must be one of {', '.join(RANGES)}, and {value_range!r} is not.")
     pred, image = pred.double(), image.double()
@@ -69,7 +69,7 @@ def nmse_terms(pred, image, mask=None, value_range: str = "[0,1]") -> tuple[torc
     return _mean((pred - image) ** 2, mask), _mean(image**2, mask)
 
 
-# --- SSIM: Wang, Bovik, Sheikh and Simoncelli 2004, "Image Quality Assessment", section III ------------------------------
+# --- SSIM: Wang, Bovik, Sheikh and Simoncelli 2004, "Image Quality Assessment", section III -------------------------
 
 
 def _window_matrix(size: int, kind: str) -> torch.Tensor:
@@ -88,7 +88,9 @@ def _window_matrix(size: int, kind: str) -> torch.Tensor:
     columns = torch.arange(size)[:, None] + torch.arange(-radius, radius + 1)  # neighbours of each position
     columns = torch.where(columns < 0, -1 - columns, columns)
     columns = torch.where(columns >= size, 2 * size - 1 - columns, columns)
-    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, columns, (weights / weights.sum()).expand(size, -1))
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(
+        1, columns, (weights / weights.sum()).expand(size, -1)
+    )
 
 
 def ssim_map(pred: torch.Tensor, image: torch.Tensor, kind: str = "gauss11") -> torch.Tensor:
@@ -121,9 +123,10 @@ def ssim(
 ) -> torch.Tensor:
     """Structural similarity, 1 is perfect. (B,), averaged over channels.
 
-    ``kind``: "gauss11" (Wang et al. 2004: Gaussian window 11x11), "uniform7" (7x7, scikit-image's default), "global" (one
-    window as large as the image, as some texts write the formula). Windowed kinds average the map, without the border
-    where the window sticks out, as scikit-image does; with a mask, over the hole's pixels. "global" has no map: no mask.
+    ``kind``: "gauss11" (Wang et al. 2004: Gaussian window 11x11), "uniform7" (7x7, scikit-image's default), "global"
+    (one window as large as the image, as some texts write the formula). Windowed kinds average the map, without the
+    border where the window sticks out, as scikit-image does; with a mask, over the hole's pixels. "global" has no
+    map: no mask.
     """
     if kind not in SSIM_KINDS:
         raise ValueError(f"kind must be one of {', '.join(SSIM_KINDS)}, and {kind!r} is not.")

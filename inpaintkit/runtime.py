@@ -41,7 +41,9 @@ INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch (CPU and GPU). Holes and data order have generators of their own: see `generator`."""
+    """Seeds Python, NumPy and torch (CPU and GPU). Holes and data order have generators of their own: see
+    `generator`.
+    """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still use the global state)
     torch.manual_seed(seed)
@@ -91,10 +93,11 @@ def check_parameters(namespace: dict, allowed: dict) -> dict:
     """Checks a notebook's parameters by name, type and range; returns {name: value}.
 
     ``namespace`` is the notebook's globals(). The parameters cell (first line "# Defaults") declares names, types and
-    defaults as ``name: type = literal``; papermill injects its own cell below that one, and by itself only logs a warning
-    for a name that nobody declared and checks no type. Nothing is printed if all is well.
+    defaults as ``name: type = literal``; papermill injects its own cell below that one, and by itself only logs a
+    warning for a name that nobody declared and checks no type. Nothing is printed if all is well.
 
-    Raises ValueError with one sentence: an unknown name (with the nearest known one), a wrong type, a value out of range.
+    Raises ValueError with one sentence: an unknown name (with the nearest known one), a wrong type, a value out of
+    range.
     """
     cells = namespace.get("In", [])
     declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=None)
@@ -152,7 +155,9 @@ class Config(SimpleNamespace):
 
     def __repr__(self) -> str:
         width = max(map(len, self.values()))
-        return "\n".join(f"{name:{width}} = {value!r:24} ({self.sources[name]})" for name, value in self.values().items())
+        return "\n".join(
+            f"{name:{width}} = {value!r:24} ({self.sources[name]})" for name, value in self.values().items()
+        )
 
 
 def configure(given: dict, profiles: dict, readings: dict | None = None) -> Config:
@@ -176,7 +181,7 @@ def configure(given: dict, profiles: dict, readings: dict | None = None) -> Conf
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path):
-    """Yields a temporary path beside ``path``, then renames it: a crash or a full disk leaves the old file as it was."""
+    """Yields a temporary path beside ``path``, then renames it: a crash or a full disk leaves the old file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -184,7 +189,9 @@ def atomic_write(path: str | Path):
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise OSError(f"{path.name} could not be written ({error.strerror or error}); the old file is untouched.") from error
+        raise OSError(
+            f"{path.name} could not be written ({error.strerror or error}); the old file is untouched."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -227,7 +234,9 @@ def git_revision() -> str | None:
     here = Path(__file__).parent
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", ".") else "")

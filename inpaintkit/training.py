@@ -1,8 +1,8 @@
 """One training loop for every paper: what to train is a `Recipe`, everything else is `fit`.
 
-`fit` owns the order of the data, precision, logging, checkpoints and random state; a recipe owns its networks, its holes and
-its backward passes. A run that was killed continues from its last checkpoint and ends with the same weights as one that was
-not: bit for bit on a CPU with the same number of threads.
+`fit` owns the order of the data, precision, logging, checkpoints and random state; a recipe owns its networks, its
+holes and its backward passes. A run that was killed continues from its last checkpoint and ends with the same weights
+as one that was not: bit for bit on a CPU with the same number of threads.
 """
 
 import contextlib
@@ -36,7 +36,9 @@ class Recipe(Protocol):
         """Draws holes for a batch of images (B, C, H, W) in [0, 1]: returns (masked, mask)."""
 
     def step(self, batch: tuple[torch.Tensor, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """One training step on (image, masked, mask), backward passes and optimiser steps included; returns its losses."""
+        """One training step on (image, masked, mask), backward passes and optimiser steps included; returns its
+        losses.
+        """
 
 
 @dataclass
@@ -77,18 +79,21 @@ def fit(
 ) -> History:
     """Trains ``recipe`` on ``images``, uint8 (N, C, H, W), for ``epochs`` passes in batches of ``batch_size``.
 
-    With ``out_dir`` the run saves checkpoint.pt there at least every ``checkpoint_seconds``, when interrupted and at the
-    end, and continues from it if there is one. ``identity`` names what the run is (reading, data fingerprint, ...): a
-    checkpoint with another identity is refused; ``epochs`` may be raised. ``monitor`` is called after each epoch and
-    returns scores to log; ``preview`` returns pictures (B, C, H, W) in [0, 1] of always the same images, kept ``previews``
-    times in a run, before the first step and at the end included. Both are called in eval mode without gradients.
+    With ``out_dir`` the run saves checkpoint.pt there at least every ``checkpoint_seconds``, when interrupted and at
+    the end, and continues from it if there is one. ``identity`` names what the run is (reading, data fingerprint,
+    ...): a checkpoint with another identity is refused; ``epochs`` may be raised. ``monitor`` is called after each
+    epoch and returns scores to log; ``preview`` returns pictures (B, C, H, W) in [0, 1] of always the same images,
+    kept ``previews`` times in a run, before the first step and at the end included. Both are called in eval mode
+    without gradients.
 
     Raises ValueError (wrong input, checkpoint of another run), FloatingPointError (a loss is no longer finite).
     """
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise TypeError(f"images must be uint8 (N, C, H, W), and these are {images.dtype} {tuple(images.shape)}.")
     if batch_size < 1 or len(images) < batch_size:
-        raise ValueError(f"batch_size must lie between 1 and the number of images ({len(images)}), and {batch_size} does not.")
+        raise ValueError(
+            f"batch_size must lie between 1 and the number of images ({len(images)}), and {batch_size} does not."
+        )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, and {precision!r} is not.")
     device = torch.device(device)
@@ -101,8 +106,14 @@ def fit(
     total = epochs * steps_per_epoch
     preview_at = {round(i * epochs / max(1, previews - 1)) for i in range(previews)} if preview else set()
 
-    run = _Run(recipe, holes, (identity or {}) | {"batch_size": batch_size, "seed": seed}, out_dir)
+    fixed = {"images": len(images), "batch_size": batch_size, "seed": seed, "precision": precision}
+    run = _Run(recipe, holes, (identity or {}) | fixed, out_dir)
     step = run.load(device)
+    if step > total:
+        raise ValueError(
+            f"{run.path} has trained {step // steps_per_epoch} epochs, more than epochs={epochs}: "
+            "choose another out_dir, or delete it."
+        )
     history = run.history
     started = time.perf_counter() - history.seconds
     saved = time.perf_counter()
@@ -148,7 +159,11 @@ def fit(
                 run.save(step)
                 saved = time.perf_counter()
             if interrupted:
-                kept = "call fit again to continue from here" if out_dir else "nothing was saved, because out_dir is not set"
+                kept = (
+                    "call fit again to continue from here"
+                    if out_dir
+                    else "nothing was saved, because out_dir is not set"
+                )
                 raise KeyboardInterrupt(f"stopped after step {step} of {total}; {kept}.")
     return history
 
@@ -190,7 +205,9 @@ class _Run:
     def check_finite(self, step: int) -> None:
         for name, total in self.sums.items():
             if not math.isfinite(total):
-                raise FloatingPointError(f"{name} is {float(total)} by step {step}: lower the learning rate, or check the images for NaN.")
+                raise FloatingPointError(
+                    f"{name} is {float(total)} by step {step}: lower the learning rate, or check the images for NaN."
+                )
 
     def save(self, step: int) -> None:
         if self.out_dir is None:
@@ -220,13 +237,17 @@ class _Run:
         missing = [name for name in self._parts() if name not in state]
         if differing or missing:
             what = ", ".join(differing) or "networks or optimisers"
-            raise ValueError(f"{self.path} belongs to another run ({what} differ): choose another out_dir, or delete it.")
+            raise ValueError(
+                f"{self.path} belongs to another run ({what} differ): choose another out_dir, or delete it."
+            )
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0]
-            raise ValueError(f"{self.path} belongs to another model ({first}): choose another out_dir, or delete it.") from error
+            raise ValueError(
+                f"{self.path} belongs to another model ({first}): choose another out_dir, or delete it."
+            ) from error
         self.holes.set_state(state["holes"].cpu())
         torch.set_rng_state(state["torch"].cpu())
         if "cuda" in state:
@@ -258,7 +279,9 @@ class _Flag:
 
 @contextlib.contextmanager
 def _finish_step_first():
-    """While active, Ctrl-C, the notebook's stop button and SIGTERM only raise a flag, so that no step is left half done."""
+    """While active, Ctrl-C, the notebook's stop button and SIGTERM only raise a flag, so that no step is left half
+    done.
+    """
     flag = _Flag()
     if threading.current_thread() is not threading.main_thread():  # signals cannot be caught elsewhere
         yield flag

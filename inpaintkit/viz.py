@@ -2,17 +2,22 @@
 
 import html
 import inspect
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import Image, Markdown, display
 
-DPI = 80  # keeps a notebook with ten figures below 400 KB
+from inpaintkit import runtime
+
+DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 400 KB
 
 
-def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, scale: float = 1.0, save: str | Path | None = None):
+def grid(
+    rows: dict[str, torch.Tensor], titles: list[str] | None = None, scale: float = 1.0, save: str | Path | None = None
+):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     ``titles`` stand above the columns; ``scale`` enlarges; ``save`` also writes the figure to a file.
@@ -22,14 +27,15 @@ def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, scale: 
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0))
     n, height, width = shown[0].shape[:3]
-    figure_width = scale * 1.05 * n + 1.1
-    figure, axes = plt.subplots(figsize=(figure_width, scale * 1.05 * len(rows) * height / width + 0.2), dpi=DPI)
+    size = (0.9 * scale * n, 0.9 * scale * len(rows) * height / width)
+    figure = plt.figure(figsize=size, dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], rows.keys())
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], titles or [])
     axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _finish(figure, save)
+    _show(figure, "jpeg", save)
 
 
 def lines(
@@ -37,19 +43,22 @@ def lines(
     xlabel: str,
     ylabel: str,
     levels: dict[str, float] | None = None,
-    log: bool = False,
+    log: str = "",
     save: str | Path | None = None,
 ):
-    """Curves: {label: (x, y)}, with horizontal dashed ``levels`` {label: y} to compare with, on a log axis if asked."""
+    """Curves: {label: (x, y)}, with horizontal dashed ``levels`` {label: y} to compare with, ``log`` "x", "y" or
+    "xy".
+    """
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
     for label, (x, y) in series.items():
         axes.plot(x, y, label=label, marker="o" if len(x) < 20 else None, markersize=3)
     for i, (label, y) in enumerate((levels or {}).items()):
         axes.axhline(y, linestyle="--", linewidth=1, color=f"C{len(series) + i}", label=label)
-    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
+    axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _finish(figure, save)
+    _show(figure, "png", save)
 
 
 def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):
@@ -64,15 +73,19 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _finish(figure, save)
+    _show(figure, "png", save)
 
 
-def _finish(figure, save) -> None:
+def _show(figure, kind: str, save: str | Path | None) -> None:
+    """Shows a figure, photographs as JPEG (a tenth of the size), and writes it to a file if asked."""
+    buffer = io.BytesIO()
+    quality = {"pil_kwargs": {"quality": 70}} if kind == "jpeg" else {}
+    figure.savefig(buffer, format=kind, bbox_inches="tight", dpi=DPI, **quality)
+    plt.close(figure)
+    display(Image(buffer.getvalue(), format=kind))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(save, bbox_inches="tight", dpi=DPI)
-    plt.show()
-    plt.close(figure)
+        Path(save).write_bytes(buffer.getvalue())
 
 
 class Table:
@@ -97,12 +110,17 @@ class Table:
             mark = f" ({self.notes.index(line['note']) + 1})" if line.get("note") else ""
             return "–" + mark
         if isinstance(value, float):
-            return f"{value:.{self.digits}f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1e5 else f"{value:.2g}"
+            coarse = "PSNR" in column or column.startswith("ms ")
+            return (
+                f"{value:.{1 if coarse or abs(value) >= 10 else self.digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
+            )
         return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
     def _repr_html_(self) -> str:
+        words = {name for name in self.columns if any(isinstance(line.get(name), str) for line in self.lines)}
+        style = ["left" if name in words else "right" for name in self.columns]
+
         def row(tag, cells):
-            style = ["left"] + ["right"] * (len(cells) - 1)
             inside = "".join(f'<{tag} style="text-align:{s}">{c}</{tag}>' for s, c in zip(style, cells, strict=True))
             return f"<tr>{inside}</tr>"
 
@@ -116,13 +134,23 @@ class Table:
             body.append(row("td", cells))
         notes = "".join(f"<br><small>({i}) {html.escape(note)}</small>" for i, note in enumerate(self.notes, 1))
         head = row("th", [html.escape(column) for column in self.columns])
-        return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table><small>{html.escape(self.caption)}</small>{notes}"
+        table = f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+        return f"{table}<small>{html.escape(self.caption)}</small>{notes}"
 
     def __repr__(self) -> str:
         cells = [self.columns] + [[self._cell(line, column) for column in self.columns] for line in self.lines]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        text = ["  ".join(f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in cells]
+        text = [
+            "  ".join(f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        ]
         return "\n".join([*text, self.caption, *(f"({i}) {note}" for i, note in enumerate(self.notes, 1))]).rstrip()
+
+
+def recorded(name: str) -> Image | Markdown:
+    """The picture of a recorded run (results/NAME.jpg), to be shown before anything is trained."""
+    path = runtime.results_dir() / f"{name}.jpg"
+    return Image(filename=str(path)) if path.exists() else Markdown(f"*{name}: no picture recorded yet*")
 
 
 def show_source(thing) -> Markdown:

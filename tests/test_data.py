@@ -107,7 +107,11 @@ def test_bad_files_are_named_counted_and_skipped(tmp_path):
     with pytest.warns(UserWarning, match="4 of 11 files skipped") as caught:
         images = data.open("folder", folder, size=16)
     message = str(caught[0].message)
-    for name, reason in (("notes.txt", "not a readable"), ("cut.png", "not a readable"), ("tiny.png", "smaller than size=16")):
+    for name, reason in (
+        ("notes.txt", "not a readable"),
+        ("cut.png", "not a readable"),
+        ("tiny.png", "smaller than size=16"),
+    ):
         assert f"{name}: " in message
         assert reason in message
     assert "deep.png: more than 8 bits" in message

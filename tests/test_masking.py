@@ -8,7 +8,9 @@ from PIL import Image
 from inpaintkit import masking
 
 
-@pytest.mark.parametrize(("ratio_of", "ratio", "side"), [("side", 0.2, 20), ("area", 0.2, 45), ("side", 0.4, 40), ("area", 0.4, 63)])
+@pytest.mark.parametrize(
+    ("ratio_of", "ratio", "side"), [("side", 0.2, 20), ("area", 0.2, 45), ("side", 0.4, 40), ("area", 0.4, 63)]
+)
 def test_side_of_distinguishes_side_and_area(ratio_of, ratio, side):
     assert masking.side_of(ratio, 100, ratio_of) == side
 

@@ -46,7 +46,9 @@ def test_psnr_and_nmse_equal_scikit_image(pairs):
     pred, image = pairs
     for i in range(len(pred)):
         a, b = image[i].double().numpy(), pred[i].double().numpy()
-        assert metrics.psnr(pred, image)[i].item() == pytest.approx(peak_signal_noise_ratio(a, b, data_range=1), abs=1e-9)
+        assert metrics.psnr(pred, image)[i].item() == pytest.approx(
+            peak_signal_noise_ratio(a, b, data_range=1), abs=1e-9
+        )
         assert metrics.nmse(pred, image)[i].item() == pytest.approx(normalized_root_mse(a, b) ** 2, abs=1e-9)
 
 
@@ -107,7 +109,10 @@ def test_out_of_range_predictions_are_not_clamped():
     ("call", "message"),
     [
         (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "needs a hole in every image"),
-        (lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"), "one number for the whole image"),
+        (
+            lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"),
+            "one number for the whole image",
+        ),
         (lambda x: metrics.ssim(x, x, kind="msssim"), "kind must be one of"),
         (lambda x: metrics.ssim(x[:, :, :8], x[:, :, :8]), "at least 11 pixels"),
         (lambda x: metrics.nmse(x, x, value_range="[0,255]"), "value_range must be one of"),

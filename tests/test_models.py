@@ -60,11 +60,12 @@ def test_gradient_descent_equals_autograd_and_diverges_above_the_limit():
         sgd.zero_grad()
         (net(x) - y).square().mean().backward()
         sgd.step()
-    ours = baselines.gradient_descent(x, y, 1e-5, 50, keep=5)
+    steps, ours = baselines.gradient_descent(x, y, 1e-5, 50, keep=5)
+    assert steps == [1, 2, 5, 10, 23, 50]
     assert ours.shape == (6, 9)
     assert torch.allclose(ours[-1], torch.cat([net.weight[0], net.bias]).detach(), atol=1e-12)
     limit = baselines.largest_stable_rate(x)
-    below, above = (baselines.gradient_descent(x, y, factor * limit, 5000)[-1].norm() for factor in (0.99, 1.01))
+    below, above = (baselines.gradient_descent(x, y, factor * limit, 5000)[1][-1].norm() for factor in (0.99, 1.01))
     assert below < 10
     assert above > 1e10
 
@@ -173,7 +174,9 @@ def test_filler_accepts_its_own_hole_only(images):
     ) is None  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "side", "message"), [(100, 16, "size must be 64, 128"), (64, 24, "side must be 16 or 32")])
+@pytest.mark.parametrize(
+    ("size", "side", "message"), [(100, 16, "size must be 64, 128"), (64, 24, "side must be 16 or 32")]
+)
 def test_impossible_networks_are_refused(size, side, message):
     with pytest.raises(ValueError, match=message):
         autoencoder.Autoencoder(size, side)

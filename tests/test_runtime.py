@@ -30,7 +30,14 @@ def check(*arguments, **keywords):
 
 
 def test_nothing_injected_is_silent(capsys):
-    assert check() == {"profile": "demo", "reading": "as_run", "epochs": None, "lr": 1e-3, "side": None, "shuffle": True}
+    assert check() == {
+        "profile": "demo",
+        "reading": "as_run",
+        "epochs": None,
+        "lr": 1e-3,
+        "side": None,
+        "shuffle": True,
+    }
     assert capsys.readouterr().out == ""
 
 

@@ -17,10 +17,15 @@ class ToyGan:
 
     def __init__(self, lr=1e-2):
         torch.manual_seed(7)
-        g = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.2), nn.Conv2d(4, 3, 3, padding=1))
+        g = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.2), nn.Conv2d(4, 3, 3, padding=1)
+        )
         d = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 1, 3))
         self.modules = nn.ModuleDict({"g": g, "d": d})
-        self.optimisers = {"g": torch.optim.Adam(g.parameters(), lr), "d": torch.optim.SGD(d.parameters(), lr, momentum=0.9)}
+        self.optimisers = {
+            "g": torch.optim.Adam(g.parameters(), lr),
+            "d": torch.optim.SGD(d.parameters(), lr, momentum=0.9),
+        }
         self.schedulers = {"g": torch.optim.lr_scheduler.StepLR(self.optimisers["g"], 2, 0.5)}
         self.trained_in_eval_mode = False
         self.interrupt_at = None
@@ -144,12 +149,20 @@ def test_finished_run_is_not_trained_again_and_can_be_extended(tmp_path, straigh
     assert training.weights_hash(longer.modules) == training.weights_hash(straight[0].modules)
 
 
+def test_fewer_epochs_than_were_trained_are_refused(tmp_path):
+    fit(ToyGan(), tmp_path, epochs=3)
+    with pytest.raises(ValueError, match=r"has trained 3 epochs, more than epochs=2: choose another out_dir"):
+        fit(ToyGan(), tmp_path, epochs=2)
+
+
 def test_checkpoint_of_another_run_or_model_is_refused(tmp_path):
     fit(ToyGan(), tmp_path, epochs=1, identity={"reading": "as_run"})
     with pytest.raises(ValueError, match=r"another run \(reading differ"):
         fit(ToyGan(), tmp_path, epochs=1, identity={"reading": "fixed"})
     with pytest.raises(ValueError, match=r"another run \(seed differ"):
         fit(ToyGan(), tmp_path, epochs=1, seed=9)
+    with pytest.raises(ValueError, match=r"another run \(batch_size, precision differ"):
+        fit(ToyGan(), tmp_path, epochs=1, batch_size=5, precision="bf16")
     other = ToyGan()
     other.modules["g"][0] = nn.Conv2d(3, 4, 5, padding=2)
     with pytest.raises(ValueError, match="another model"):
@@ -187,9 +200,13 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_really_full_device_is_reported(tmp_path, monkeypatch):
     from inpaintkit import runtime
 
-    with pytest.raises(OSError, match="could not be written"), runtime.atomic_write(tmp_path / "file") as part:
-        part.symlink_to("/dev/full")
-        part.write_text("x" * 100_000)
+    def write():
+        with runtime.atomic_write(tmp_path / "file") as part:
+            part.symlink_to("/dev/full")
+            part.write_text("x" * 100_000)
+
+    with pytest.raises(OSError, match="could not be written"):
+        write()
     assert not (tmp_path / "file").exists()
 
 

@@ -1,1 +1,3 @@
-"""One paper, one file: equation, network, loss, step and readings, top to bottom; and the fills that need no training."""
+"""One paper, one file: equation, network, loss, step and readings, top to bottom; and the fills that need no
+training.
+"""

@@ -4,9 +4,9 @@ An encoder reads the picture with a black square in it, a decoder writes the mis
 
     patch = D(E(x * (1 - m)))        loss = mean over the hole of (patch - x)^2        (report, sections 4.2-4.4)
 
-Three readings of the same work. `as_written` is the text: three convolutions with pooling, two dense layers of 2048. `as_run`
-is the authors' code, which their figure also shows: the second convolution is applied to the input again, so that the first
-one is never used, and the dense layers have 1024. `fixed` is that code with the convolutions chained.
+Three readings of the same work. `as_written` is the text: three convolutions with pooling, two dense layers of 2048.
+`as_run` is the authors' code, which their figure also shows: the second convolution is applied to the input again, so
+that the first one is never used, and the dense layers have 1024. `fixed` is that code with the convolutions chained.
 """
 
 import torch
@@ -21,7 +21,7 @@ _ALWAYS = {"side": 16, "hole": "authors", "out_act": "relu", "encoder": "authors
 _EMBEDDED = _ALWAYS | {"dataset": "embedded", "size": 64}
 PROFILES = {
     "smoke": _EMBEDDED | {"n_train": 200, "n_test": 40, "epochs": 1, "gd_steps": 200, "mlp_steps": 200},
-    "demo": _EMBEDDED | {"n_train": 4000, "epochs": 5, "gd_steps": 10_000, "mlp_steps": 5000},
+    "demo": _EMBEDDED | {"n_train": 4000, "n_test": None, "epochs": 5, "gd_steps": 10_000, "mlp_steps": 5000},
     "paper": _ALWAYS
     | {"dataset": "afhq-wild", "size": 128, "n_train": 3341, "n_test": 1400, "epochs": 50}
     | {"gd_steps": 10_000, "mlp_steps": 10_000},
@@ -33,6 +33,7 @@ READINGS = {
 }
 
 ALLOWED = runtime.TRAINING | {
+    "lr": (1e-7, 1.0),
     "n_train": (10, 10**6),
     "n_test": (1, 10**6),
     "side": {16, 32},
@@ -45,7 +46,7 @@ ALLOWED = runtime.TRAINING | {
 }
 
 
-# --- network -------------------------------------------------------------------------------------------------------------
+# --- network --------------------------------------------------------------------------------------------------------
 
 
 def conv_pool(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -59,18 +60,23 @@ def conv_pool(channels_in: int, channels_out: int) -> nn.Sequential:
 
 def transposed(channels_in: int, channels_out: int, stride: int = 1) -> nn.ConvTranspose2d:
     """Transposed convolution that keeps (stride 1) or doubles (stride 2) the side, as Keras's padding="same" does."""
-    return nn.ConvTranspose2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1, output_padding=stride - 1)
+    return nn.ConvTranspose2d(
+        channels_in, channels_out, kernel_size=3, stride=stride, padding=1, output_padding=stride - 1
+    )
 
 
 def make_encoder(name: str, size: int, conv_layers: int, dense: int) -> nn.Sequential:
-    """Picture (B, 3, size, size) -> (B, dense). "alexnet" and "googlenet" are torchvision's shapes, untrained: the report's
-    future work (section 6), in place of the authors' convolutions."""
+    """Picture (B, 3, size, size) -> (B, dense). "alexnet" and "googlenet" are torchvision's shapes, untrained: the
+    report's future work (section 6), in place of the authors' convolutions.
+    """
     if name == "authors":
         widths = [3] + [64] * (conv_layers - 1) + [32]
         features = nn.Sequential(*map(conv_pool, widths[:-1], widths[1:]), nn.Flatten())
         n_features = 32 * (size // 2**conv_layers) ** 2  # 128 px, two layers: 32 x 32 x 32 = 32768
     elif name == "alexnet":
-        features = nn.Sequential(torchvision.models.alexnet(weights=None).features, nn.AdaptiveAvgPool2d(3), nn.Flatten())
+        features = nn.Sequential(
+            torchvision.models.alexnet(weights=None).features, nn.AdaptiveAvgPool2d(3), nn.Flatten()
+        )
         n_features = 256 * 3 * 3
     else:
         features = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False)
@@ -168,7 +174,7 @@ def from_config(cfg, decoder: str = "patch") -> Autoencoder:
     )
 
 
-# --- hole, loss, step ------------------------------------------------------------------------------------------------------
+# --- hole, loss, step -----------------------------------------------------------------------------------------------
 
 
 def hole(n: int, size: int, side: int, place: str, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -208,8 +214,8 @@ def hole_loss(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> to
 class Recipe:
     """Trains an `Autoencoder` as the report does: Adam, 1e-3, mean squared error of the hole (section 4.4).
 
-    ``decay`` is Keras's: the rate is divided by 1 + decay * steps taken (here once per epoch). ``side_max`` (ours) draws the
-    side of each batch's hole between ``side`` and ``side_max``, for a network with the full decoder.
+    ``decay`` is Keras's: the rate is divided by 1 + decay * steps taken (here once per epoch). ``side_max`` (ours)
+    draws the side of each batch's hole between ``side`` and ``side_max``, for a network with the full decoder.
     """
 
     def __init__(

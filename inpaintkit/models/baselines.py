@@ -3,9 +3,9 @@
     linear regression, 3x3:  y = w . x + b                      8 neighbours,   9 parameters
     perceptron, 5x5:         y = W2 relu(W1 x + b1) + b2        24 neighbours, 417 parameters
 
-Both train on values 0-255, as the authors did (the learning rate 1e-5 depends on it), on one channel at a time, and convert
-at their edge: as fillers they take and return [0, 1] like everything else. What the report calls "loss" and "Mean Square
-Error" is the square ROOT of the mean squared error on 0-255: see `rmse255`.
+Both train on values 0-255, as the authors did (the learning rate 1e-5 depends on it), on one channel at a time, and
+convert at their edge: as fillers they take and return [0, 1] like everything else. What the report calls "loss" and
+"Mean Square Error" is the square ROOT of the mean squared error on 0-255: see `rmse255`.
 """
 
 import torch
@@ -15,7 +15,9 @@ from inpaintkit import masking
 
 
 def patches(channel: torch.Tensor, width: int, stride: int = 1) -> torch.Tensor:
-    """All ``width`` x ``width`` patches of one channel (H, W), as a view without copying: (rows, columns, width, width)."""
+    """All ``width`` x ``width`` patches of one channel (H, W), as a view without copying: (rows, columns, width,
+    width).
+    """
     return channel.unfold(0, width, stride).unfold(1, width, stride)
 
 
@@ -31,7 +33,7 @@ def rmse255(pred: torch.Tensor, target: torch.Tensor) -> float:
     return (pred.double() - target.double()).square().mean().sqrt().item()
 
 
-# --- linear regression ---------------------------------------------------------------------------------------------------
+# --- linear regression ----------------------------------------------------------------------------------------------
 
 
 def closed_form(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -40,26 +42,31 @@ def closed_form(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.linalg.solve(x.T @ x, x.T @ y.double())[:, 0]
 
 
-def gradient_descent(x: torch.Tensor, y: torch.Tensor, lr: float = 1e-5, steps: int = 10_000, keep: int = 200) -> torch.Tensor:
+def gradient_descent(
+    x: torch.Tensor, y: torch.Tensor, lr: float = 1e-5, steps: int = 10_000, keep: int = 200
+) -> tuple[list[int], torch.Tensor]:
     """Full-batch gradient descent on the mean squared error, from zero, as the authors ran it (report, section 7.1).
 
-    Returns the weights and bias at ``keep`` evenly spaced steps and at the end: (keep + 1, features + 1), float64; the
-    first row is step 0. The gradient comes from the Gram matrix, so that 10,000 steps take a moment. Above `largest_stable_rate`
-    the weights grow without bound; nothing stops them here.
+    Returns the steps that were kept (about ``keep``, closer together at the beginning, the last one included) and the
+    weights and bias there: (kept, features + 1), float64. The gradient comes from the Gram matrix, so that 10,000
+    steps take a moment. Above `largest_stable_rate` the weights grow without bound; nothing stops them here.
     """
     x = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], 1)
     gram, moment = x.T @ x / len(x), (x.T @ y.double() / len(x))[:, 0]
     w = torch.zeros(x.shape[1], dtype=torch.float64)
-    kept, wanted = [w.clone()], {round(i * steps / keep) for i in range(1, keep + 1)}
+    wanted = sorted({round(steps ** (i / keep)) for i in range(keep + 1)})
+    kept = []
     for step in range(1, steps + 1):
         w -= lr * 2 * (gram @ w - moment)
-        if step in wanted:
+        if step == wanted[len(kept)]:
             kept.append(w.clone())
-    return torch.stack(kept)
+    return wanted, torch.stack(kept)
 
 
 def largest_stable_rate(x: torch.Tensor) -> float:
-    """The learning rate above which gradient descent on the mean squared error diverges: 1 / largest eigenvalue of X'X/n."""
+    """The learning rate above which gradient descent on the mean squared error diverges: 1 / largest eigenvalue of
+    X'X/n.
+    """
     x = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], 1)
     return (1 / torch.linalg.eigvalsh(x.T @ x / len(x))[-1]).item()
 
@@ -69,11 +76,13 @@ def predict_linear(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return x.double() @ w[:-1, None] + w[-1]
 
 
-# --- perceptron ----------------------------------------------------------------------------------------------------------
+# --- perceptron -----------------------------------------------------------------------------------------------------
 
 
 def perceptron(seed: int = 0) -> nn.Sequential:
-    """24 neighbours -> 16 ReLU -> 1, 417 parameters, initialised as the authors did: N(0, 1) cut at 2, biases 0.1 and 0."""
+    """24 neighbours -> 16 ReLU -> 1, 417 parameters, initialised as the authors did: N(0, 1) cut at 2, biases 0.1 and
+    0.
+    """
     net = nn.Sequential(
         nn.Linear(24, 16),  # 5x5 without the centre
         nn.ReLU(),
@@ -86,7 +95,9 @@ def perceptron(seed: int = 0) -> nn.Sequential:
     return net
 
 
-def train_perceptron(net: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int = 10_000, lr: float = 1e-3) -> list[float]:
+def train_perceptron(
+    net: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int = 10_000, lr: float = 1e-3
+) -> list[float]:
     """Full-batch Adam on the mean squared error, values 0-255 (report, section 7.2). Returns the RMSE at 100 points."""
     x, y = x.float(), y.float()
     optimiser = torch.optim.Adam(net.parameters(), lr=lr, fused=x.device.type != "mps")
@@ -101,7 +112,7 @@ def train_perceptron(net: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: in
     return torch.stack(curve).sqrt().tolist()
 
 
-# --- as fillers ----------------------------------------------------------------------------------------------------------
+# --- as fillers -----------------------------------------------------------------------------------------------------
 
 
 class PixelFiller(masking.Filler):

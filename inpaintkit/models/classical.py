@@ -1,8 +1,8 @@
 """The fills that need no training, from do nothing to patch-based: what every network must beat.
 
-Each is a `masking.Filler`: ``pred = fill(masked, mask)``, float32 (B, C, H, W) in [0, 1]. All but `Nothing` change only the
-hole, except where a docstring says so. The library ones work image by image on the CPU; OpenCV's work on 8 bits, which
-costs up to 1/510 per value.
+Each is a `masking.Filler`: ``pred = fill(masked, mask)``, float32 (B, C, H, W) in [0, 1]. All but `Nothing` change
+only the hole, except where a docstring says so. The library ones work image by image on the CPU; OpenCV's work on 8
+bits, which costs up to 1/510 per value.
 """
 
 import cv2
@@ -97,7 +97,8 @@ class Box(masking.Filler):
 
 
 class Harmonic(_PerImage):
-    """The smoothest surface in the sense of the Laplace equation: each missing pixel is the mean of its four neighbours.
+    """The smoothest surface in the sense of the Laplace equation: each missing pixel is the mean of its four
+    neighbours.
 
     At the image border the missing neighbours are left out of the mean. Solved exactly, as one sparse linear system.
     """
@@ -137,7 +138,8 @@ class Biharmonic(_PerImage):
 class OpenCV(_PerImage):
     """``cv2.inpaint`` with a radius of 3 pixels: "telea" (Telea 2004) or "navier-stokes" (Bertalmio et al. 2001).
 
-    Both look at some hidden pixels when the hole touches the image's border: they find the mean of the known ones there.
+    Both look at some hidden pixels when the hole touches the image's border: they find the mean of the known ones
+    there.
     """
 
     def __init__(self, method: str):
@@ -153,9 +155,9 @@ class OpenCV(_PerImage):
 class Exemplar(_PerImage):
     """Patch-based: the rim of the hole is completed, patch by patch, with the best-matching patch of the known image.
 
-    After Criminisi, Perez and Toyama 2004, "Region Filling and Object Removal by Exemplar-Based Image Inpainting", with
-    their confidence term and without their data term. (OpenCV's contrib modules have a patch-based method too, shift map,
-    but in version 5.0 it copies pixels of the hole itself when images are as small as ours.)
+    After Criminisi, Perez and Toyama 2004, "Region Filling and Object Removal by Exemplar-Based Image Inpainting",
+    with their confidence term and without their data term. (OpenCV's contrib modules have a patch-based method too,
+    shift map, but in version 5.0 it copies pixels of the hole itself when images are as small as ours.)
     """
 
     def __init__(self, width: int = 7):
