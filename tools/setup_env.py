@@ -1,6 +1,7 @@
 """Makes .venv ready: checks the machine, installs what requirements.lock says, and does nothing the second time.
 
-Run by every make target. Written so that any Python 3 can read it, because its first task is to say which one is needed.
+Run by every make target. Written so that any Python 3 can read it, because its first task is to say which one is
+needed.
 """
 
 import hashlib
@@ -12,11 +13,13 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "inpaintkit.stamp")  # written last: without it an installation counts as unfinished
+BEGUN = os.path.join(VENV, "inpaintkit.begun")  # written first: without it the folder is not ours to replace
 PYTHON = os.path.join(VENV, "bin", "python")
 UV = "uv==0.13.8"  # the installer; pinned because the lock is read with it
 
-# Gigabytes to download, on disk afterwards, and free before it starts; Python 3.12, November 2026. Linux with CUDA: `pip
-# download` of the lock and `du` of .venv; small (macOS, or Linux with TORCH=cpu): the macOS wheels, packed and unpacked.
+# Gigabytes to download, on disk afterwards, and free before it starts; Python 3.12, November 2026. Linux with CUDA:
+# `pip download` of the lock and `du` of .venv; small (macOS, or Linux with TORCH=cpu): the macOS wheels, packed and
+# unpacked.
 SIZES = {
     "cuda": {"download": 3.1, "installed": 6.1, "free": 7},
     "small": {"download": 0.4, "installed": 1.2, "free": 2},
@@ -33,35 +36,55 @@ def run(command, why):
         stop(why)
 
 
-def fingerprint(torch_build):
-    """What the installation depends on: if one of these changes, it is brought up to date."""
-    digest = hashlib.sha256((torch_build + sys.version).encode())
+def fingerprints(torch_build):
+    """What the installation depends on: the kind of environment (a change makes a new one) and its contents."""
+    digest = hashlib.sha256()
     for name in ("requirements.txt", "requirements.lock", "pyproject.toml", "tools/setup_env.py"):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
-    return digest.hexdigest()
+    kind = "python {}.{} torch {}".format(sys.version_info[0], sys.version_info[1], torch_build or "default")
+    return kind, digest.hexdigest()
+
+
+def read(path):
+    if not os.path.exists(path):
+        return ""
+    with open(path) as file:
+        return file.read()
+
+
+def write(path, text):
+    with open(path + ".part", "w") as file:
+        file.write(text)
+    os.replace(path + ".part", path)
 
 
 def main():
-    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    version = sys.version_info[:2]
+    if not (3, 10) <= version <= (3, 13):
         stop(
-            "Python 3.10, 3.11, 3.12 or 3.13 is needed and this is {}.{}; name one, as in: make course PYTHON=python3.12".format(
-                *sys.version_info[:2]
+            "Python 3.10 to 3.13 is needed and this is {}.{}; name one, as in: make course PYTHON=python3.12".format(
+                *version
             )
         )
     torch_build = os.environ.get("TORCH", "")
     if torch_build not in ("", "cpu"):
-        stop("TORCH={} is not known; leave it out, or use TORCH=cpu for the small build without CUDA.".format(torch_build))
+        stop("TORCH={} is not known; leave it out, or use TORCH=cpu for the small build.".format(torch_build))
 
-    wanted = fingerprint(torch_build)
-    if os.path.exists(STAMP):
-        with open(STAMP) as file:
-            if file.read() == wanted:
-                return
-        os.remove(STAMP)  # from here on the environment is unfinished until the new stamp is written
-    elif os.path.isdir(VENV):
-        print("inpaintkit: .venv holds an interrupted installation; starting it afresh (downloads are kept).")
-        shutil.rmtree(VENV)
+    kind, contents = fingerprints(torch_build)
+    if read(STAMP) == kind + "\n" + contents:
+        return
+    if os.path.isdir(VENV):
+        if not os.path.exists(BEGUN):
+            stop("the folder .venv was not made by this command: move it away or delete it, then try again.")
+        if not os.path.exists(STAMP):
+            print("inpaintkit: .venv holds an interrupted installation; starting it afresh (downloads are kept).")
+            shutil.rmtree(VENV)
+        elif read(STAMP).split("\n")[0] != kind:
+            print("inpaintkit: .venv is for {}; making one for {}.".format(read(STAMP).split("\n")[0], kind))
+            shutil.rmtree(VENV)
+        else:
+            os.remove(STAMP)  # from here on it is unfinished until the new stamp is written
 
     size = SIZES["cuda" if sys.platform == "linux" and torch_build != "cpu" else "small"]
     print(
@@ -79,10 +102,12 @@ def main():
         except ImportError:
             stop(
                 "this Python cannot make virtual environments; on Debian or Ubuntu: "
-                "sudo apt install python{}.{}-venv".format(*sys.version_info[:2])
+                "sudo apt install python{}.{}-venv".format(*version)
             )
+        os.mkdir(VENV)
+        write(BEGUN, kind)
         run([sys.executable, "-m", "venv", VENV], "the virtual environment could not be made; see above.")
-    offline = "the packages could not be installed; see above (without a network nothing can be installed), then run the same command again."
+    offline = "the packages could not be installed, see above; is there a network? Then run the same command again."
     run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV], offline)
     uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", PYTHON, "--compile-bytecode"]
     if torch_build == "cpu":
@@ -90,9 +115,7 @@ def main():
         offline = "the CPU build of torch could not be installed; see above, or leave TORCH=cpu out."
     run(uv + ["-r", "requirements.txt", "-c", "requirements.lock"], offline)
     run(uv + ["--quiet", "--no-deps", "--editable", "."], "the package itself could not be installed; see above.")
-    with open(STAMP + ".part", "w") as file:
-        file.write(wanted)
-    os.replace(STAMP + ".part", STAMP)
+    write(STAMP, kind + "\n" + contents)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""`make course`: every notebook at profile demo, then one page with their pictures and tables.
+
+Each notebook runs in a process of its own, so that a kernel that hangs can be ended; one that exceeds its time is run
+once more, and that is said. A notebook that fails does not keep the others from running. What has not changed since
+its last good run is not run again.
+"""
+
+import hashlib
+import html
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from inpaintkit import __version__, runtime, viz
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+CELL_SECONDS = 240  # the slowest cell of a demo takes about 60 s on two cores
+NOTEBOOK_SECONDS = 420
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+img { max-width: 100% } table { border-collapse: collapse; margin: 0.5rem 0; font-size: 0.9rem }
+td, th { padding: 0.15rem 0.7rem; border-bottom: 1px solid #ddd } section { margin: 3rem 0 } .failed { color: #b00020 }
+"""
+
+
+def inputs_hash(notebook: Path) -> str:
+    """Changes whenever a run could end differently: the notebook, the package, the recorded runs, the installed
+    versions.
+    """
+    root = Path(__file__).parent
+    files = [
+        notebook,
+        *sorted(root.rglob("*.py")),
+        *sorted(root.rglob("*.csv")),
+        *sorted(runtime.results_dir().glob("*.*")),
+    ]
+    lock = root.parent / "requirements.lock"
+    digest = hashlib.sha256()
+    for path in [*files, *([lock] if lock.exists() else [])]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float = NOTEBOOK_SECONDS) -> str | None:
+    """Runs one notebook with papermill's progress bar on the terminal; returns None, or what went wrong."""
+    out_dir = folder / notebook.stem
+    command = [sys.executable, "-m", "papermill", str(notebook), str(folder / notebook.name), "--cwd", str(folder)]
+    command += [
+        "--execution-timeout",
+        str(CELL_SECONDS),
+        "--log-level",
+        "ERROR",
+        "-r",
+        "out_dir",
+        str(out_dir.resolve()),
+    ]
+    for name, value in parameters.items():
+        command += ["-p", name, str(value)]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        code = process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return f"took longer than {seconds:.0f} s"
+    finally:  # also ends the kernel, which papermill starts as its child, and on Ctrl-C
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    return None if code == 0 else "failed; the message is above, the cells up to there in the executed notebook"
+
+
+def run_or_skip(notebook: Path, folder: Path, parameters: dict) -> dict:
+    """Runs a notebook unless its last good run had the same inputs; returns its line for the page."""
+    state_file = folder / notebook.stem / "course.json"
+    wanted = inputs_hash(notebook) + json.dumps(parameters)
+    if state_file.exists() and (state := json.loads(state_file.read_text(encoding="utf8")))["inputs"] == wanted:
+        print(f"{notebook.stem}: up to date, {state['seconds']:.0f} s when it ran")
+        return state
+    state_file.unlink(missing_ok=True)
+    print(f"{notebook.stem}: running")
+    started = time.perf_counter()
+    problem = run_notebook(notebook, folder, parameters)
+    if problem and problem.startswith("took longer"):
+        print(f"{notebook.stem}: {problem}; running it once more (its training continues from the checkpoint)")
+        problem = run_notebook(notebook, folder, parameters)
+    state = {"name": notebook.stem, "inputs": wanted, "seconds": time.perf_counter() - started, "problem": problem}
+    if problem is None:
+        (folder / notebook.stem / "checkpoint.pt").unlink(missing_ok=True)  # the next run is to train again
+        runtime.write_json(state_file, state)
+    print(f"{notebook.stem}: {problem or 'done'} ({state['seconds']:.0f} s)")
+    return state
+
+
+def write_page(states: list[dict], folder: Path) -> Path:
+    """index.html: for each notebook its title, pictures, table and links."""
+    sections = []
+    for state in states:
+        name = state["name"]
+        executed = folder / f"{name}.ipynb"
+        title, links, body = name, "", ""
+        if executed.exists():
+            notebook = nbformat.read(executed, as_version=4)
+            title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+            page, _ = HTMLExporter().from_notebook_node(notebook)
+            with runtime.atomic_write(folder / f"{name}.html") as part:
+                # nbconvert leaves shown sources in the text font
+                part.write_text(
+                    page.replace("</head>", "<style>pre { font-family: monospace }</style></head>"), encoding="utf8"
+                )
+            links = f'<a href="{name}.html">read the executed notebook</a> · <a href="{name}.ipynb">as .ipynb</a>'
+        results = folder / name / "results.json"
+        if state["problem"]:
+            body = f'<p class="failed">{html.escape(state["problem"])}</p>'
+        elif results.exists():
+            measured = json.loads(results.read_text(encoding="utf8"))
+            body = "".join(
+                f'<p><img src="{name}/{picture}" alt="{picture}"></p>' for picture in measured.get("pictures", [])
+            )
+            body += _tables(measured)
+            links += f' · <a href="{name}/results.json">results.json</a>'
+        sections.append(
+            f"<section><h2>{html.escape(title)}</h2><p>{links} · {state['seconds']:.0f} s</p>{body}</section>"
+        )
+    machine = html.escape(runtime.device_name(runtime.pick_device()))
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inpaintkit</title><style>{STYLE}</style>'
+        f"<h1>inpaintkit</h1><p>version {__version__}, profile demo, {machine}. Every number on this page was produced "
+        f"by the runs that it links to.</p>{''.join(sections)}</html>"
+    )
+    with runtime.atomic_write(folder / "index.html") as part:
+        part.write_text(page, encoding="utf8")
+    return folder / "index.html"
+
+
+def _tables(measured: dict) -> str:
+    scores = measured.get("scores", {})
+    parts = scores if isinstance(scores, dict) else {"": scores}
+    tables = []
+    for part, rows in parts.items():
+        names = [name for name in ("hole MSE", "hole PSNR", "image SSIM") if any(name in row for row in rows)]
+        lines = [
+            {"filler": row["filler"]} | {name: row[name]["mean"] for name in names if name in row}
+            | ({"note": row["note"]} if "note" in row else {})
+            for row in rows
+        ]  # fmt: skip
+        best = {name: min if "MSE" in name else max for name in names}
+        tables.append(viz.Table(lines, f"{part} (mean over pictures; bold: best)".strip(), best)._repr_html_())
+    return "".join(tables)
+
+
+def main(
+    folder: Path = Path("runs/course"), notebooks: list[Path] | None = None, parameters: dict | None = None
+) -> int:
+    """Runs all notebooks and writes the page; 0 if every notebook ran to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < 1e9:
+        print("inpaintkit: less than 1 GB is free here, and the notebooks need that for their checkpoints; make room.")
+        return 1
+    started = time.perf_counter()
+    notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    states = [run_or_skip(notebook, folder, parameters or {"profile": "demo"}) for notebook in notebooks]
+    page = write_page(states, folder)
+    failed = [state["name"] for state in states if state["problem"]]
+    seconds = time.perf_counter() - started
+    print(f"\n{len(states) - len(failed)} of {len(states)} notebooks in {seconds:.0f} s. Open {page}")
+    return 1 if failed else 0

@@ -1,0 +1,61 @@
+"""Runs the notebooks and stores their outputs, the way tests compare them: `make notebooks`, or with names to run some.
+
+Outputs that differ from run to run without saying anything (progress bars, widget views, run times) are left out; the
+pictures that README and notebooks show first are copied to results/.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def clean(notebook) -> None:
+    for number, cell in enumerate(notebook.cells, 1):
+        cell["id"] = f"cell-{number:02}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
+            ]
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+
+
+def refresh(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as runs:
+        os.environ |= {"INPAINTKIT_RUNS": runs, "OMP_NUM_THREADS": "2"}
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": path.parent}},
+        )
+        client.execute()
+        pictures = Path(runs) / path.stem / "pictures.jpg"
+        if pictures.exists():
+            shutil.copy(pictures, ROOT / "results" / f"{path.stem}.jpg")
+    clean(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+    print(f"{path.name}: {path.stat().st_size // 1000} KB")
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if not chosen or path.stem in chosen:
+            refresh(path)
