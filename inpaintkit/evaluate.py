@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from tqdm.auto import tqdm
 
 from inpaintkit import masking, metrics
 
@@ -67,7 +68,7 @@ def score(
         raise ValueError(f"there is no score {unknown[0]!r}; there are {', '.join(SCORES)}.")
     masked = masking.apply(image, mask, fill)
     rows = []
-    for filler in fillers:
+    for filler in tqdm(fillers, desc="scoring", unit="filler", delay=10, leave=False):  # shown if it takes longer
         reason = filler.accepts(tuple(image.shape), mask)
         if reason:
             rows.append(Row(filler.name, {}, note=reason))

@@ -6,6 +6,7 @@ they are, not clamped. Averages are taken last and named: see `summarise`.
 """
 
 import math
+from itertools import repeat
 
 import torch
 
@@ -27,14 +28,21 @@ def _mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return (values * mask).sum((1, 2, 3)) / missing
 
 
+def _in_chunks(score, pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """``score(pred, image, mask)`` for a few images at a time: float64 copies of a whole test set can fill a memory."""
+    n = max(1, 2**22 // image[0].numel())
+    masks = repeat(None) if mask is None else mask.split(n)
+    return torch.cat([score(*parts) for parts in zip(pred.split(n), image.split(n), masks, strict=False)])
+
+
 def mse(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Mean squared error, 0 is perfect. (B,)."""
-    return _mean((pred.double() - image.double()) ** 2, mask)
+    return _in_chunks(lambda x, y, m: _mean((x.double() - y.double()) ** 2, m), pred, image, mask)
 
 
 def l1(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Mean absolute error, 0 is perfect. (B,)."""
-    return _mean((pred.double() - image.double()).abs(), mask)
+    return _in_chunks(lambda x, y, m: _mean((x.double() - y.double()).abs(), m), pred, image, mask)
 
 
 def psnr(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -63,10 +71,10 @@ def nmse_terms(pred, image, mask=None, value_range: str = "[0,1]") -> tuple[torc
     """Numerator and denominator of `nmse`, as means per image: the ratio of their sums is the other NMSE in use."""
     if value_range not in RANGES:
         raise ValueError(f"value_range must be one of {', '.join(RANGES)}, and {value_range!r} is not.")
-    pred, image = pred.double(), image.double()
-    if value_range == "[-1,1]":
-        pred, image = 2 * pred - 1, 2 * image - 1
-    return _mean((pred - image) ** 2, mask), _mean(image**2, mask)
+    scale, shift = (2, 1) if value_range == "[-1,1]" else (1, 0)
+    error = scale**2 * mse(pred, image, mask)
+    energy = _in_chunks(lambda x, y, m: _mean((scale * y.double() - shift) ** 2, m), pred, image, mask)
+    return error, energy
 
 
 # --- SSIM: Wang, Bovik, Sheikh and Simoncelli 2004, "Image Quality Assessment", section III -------------------------
@@ -130,18 +138,24 @@ def ssim(
     """
     if kind not in SSIM_KINDS:
         raise ValueError(f"kind must be one of {', '.join(SSIM_KINDS)}, and {kind!r} is not.")
-    if kind == "global":
-        if mask is not None:
-            raise ValueError('global SSIM is one number for the whole image; use kind="gauss11" for the hole.')
-        x, y = pred.double().flatten(2), image.double().flatten(2)  # (B, C, H*W)
-        mu_x, mu_y = x.mean(2), y.mean(2)
-        dx, dy = x - mu_x[..., None], y - mu_y[..., None]
-        return _ssim_formula(mu_x, mu_y, (dx * dx + dy * dy).mean(2), (dx * dy).mean(2)).mean(1)
-    values = ssim_map(pred, image, kind)
-    if mask is not None:
-        return _mean(values, mask)
-    border = {"gauss11": 5, "uniform7": 3}[kind]
-    return values[:, :, border:-border, border:-border].mean((1, 2, 3))
+    if kind == "global" and mask is not None:
+        raise ValueError('global SSIM is one number for the whole image; use kind="gauss11" for the hole.')
+    border = {"gauss11": 5, "uniform7": 3}.get(kind)
+
+    def score(x, y, m):
+        if kind == "global":
+            return _ssim_global(x, y)
+        values = ssim_map(x, y, kind)
+        return values[:, :, border:-border, border:-border].mean((1, 2, 3)) if m is None else _mean(values, m)
+
+    return _in_chunks(score, pred, image, mask)
+
+
+def _ssim_global(pred, image):
+    x, y = pred.double().flatten(2), image.double().flatten(2)  # (B, C, H*W)
+    mu_x, mu_y = x.mean(2), y.mean(2)
+    dx, dy = x - mu_x[..., None], y - mu_y[..., None]
+    return _ssim_formula(mu_x, mu_y, (dx * dx + dy * dy).mean(2), (dx * dy).mean(2)).mean(1)
 
 
 def summarise(values: torch.Tensor) -> dict:

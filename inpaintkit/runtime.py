@@ -55,12 +55,8 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 def pick_device() -> torch.device:
-    """CUDA if there is one, else Apple's GPU, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    """CUDA if there is one, else the CPU. Apple's GPU is left out: it has no float64, in which scores are computed."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(device: torch.device) -> str:
@@ -71,7 +67,7 @@ def device_name(device: torch.device) -> str:
     with contextlib.suppress(OSError):  # Linux only; elsewhere the line above is all there is
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {torch.get_num_threads()} threads" + (" + MPS" if device.type == "mps" else "")
+    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def keep_freed_memory() -> None:

@@ -121,3 +121,14 @@ def test_out_of_range_predictions_are_not_clamped():
 def test_bad_arguments_name_the_remedy(call, message, images):
     with pytest.raises(ValueError, match=message):
         call(images)
+
+
+@pytest.mark.parametrize("score", [metrics.mse, metrics.l1, metrics.psnr, metrics.nmse, metrics.ssim])
+def test_a_large_set_is_scored_as_its_images_are(score):
+    """Large sets are scored a few images at a time; 90 of them are more than one such chunk."""
+    image = torch.rand(90, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    pred = (image + 0.1 * torch.arange(90).view(-1, 1, 1, 1) / 90).clamp(0, 1)
+    mask = torch.zeros(90, 1, 128, 128, dtype=torch.bool)
+    mask[:, :, 40:60, 50:70] = True
+    one_by_one = [score(*(x[i : i + 1] for x in (pred, image, mask))) for i in range(0, 90, 11)]
+    torch.testing.assert_close(score(pred, image, mask)[::11], torch.cat(one_by_one), rtol=1e-12, atol=0)

@@ -100,7 +100,7 @@ def train_perceptron(
 ) -> list[float]:
     """Full-batch Adam on the mean squared error, values 0-255 (report, section 7.2). Returns the RMSE at 100 points."""
     x, y = x.float(), y.float()
-    optimiser = torch.optim.Adam(net.parameters(), lr=lr, fused=x.device.type != "mps")
+    optimiser = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     curve = []
     for step in range(steps):
         loss = (net(x) - y).square().mean()

@@ -177,6 +177,7 @@ class Exemplar(_PerImage):
         whole = ~windows(hole, (self.width, self.width)).any((2, 3))
         sources = windows(image, (self.width, self.width), (0, 1))[whole].transpose(0, 2, 3, 1)  # (N, w, w, C)
         flat = sources.reshape(len(sources), -1)
+        squared = flat**2
         # A border of unknown pixels, so that every pixel is the centre of a patch.
         filled = np.pad(np.where(hole[..., None], 0, image), ((radius, radius), (radius, radius), (0, 0)))
         missing = np.pad(hole, radius)
@@ -189,7 +190,7 @@ class Exemplar(_PerImage):
             known = confidence[patch] > 0
             weights = np.repeat(known.reshape(-1), image.shape[2]).astype(flat.dtype)
             target = filled[patch].reshape(-1) * weights
-            distance = (flat**2) @ weights - 2 * flat @ target  # + |target|^2, the same for all
+            distance = squared @ weights - 2 * (flat @ target)  # + |target|^2, the same for all
             best = sources[distance.argmin()]
             filled[patch][missing[patch]] = best[missing[patch]]
             confidence[patch][missing[patch]] = inside[y, x]
