@@ -20,7 +20,7 @@ course: setup
 
 # Unit tests and rules; the stored outputs of every notebook against fresh ones; two of them again on an imitated older
 # processor, to see that what they promise does not depend on the machine. Runs go to runs/test, never to a student's.
-NBVAL = rm -rf runs/test && INPAINTKIT_RUNS=$(CURDIR)/runs/test OMP_NUM_THREADS=2 \
+NBVAL = rm -rf runs/test && INPAINTKIT_RUNS="$(CURDIR)/runs/test" OMP_NUM_THREADS=2 \
 	.venv/bin/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=240 --durations=5
 test: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .

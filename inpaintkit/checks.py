@@ -16,38 +16,33 @@ from inpaintkit.models import baselines
 OPEN = "not answered yet: replace the ... and run this cell again."
 
 
-def _verdict(number: int, problem: str | None) -> str:
-    return f"exercise {number}: {'correct' if problem is None else problem}"
-
-
-def _call(function: Callable, *arguments):
-    """The student's answer, or the reason why there is none."""
+def _check(number: int, function: Callable, arguments: tuple, judge: Callable) -> str:
+    """Calls the student's function and judges its answer: ``judge(answer)`` returns None or what is wrong with it."""
     try:
         answer = function(*arguments)
+        problem = OPEN if answer is None or answer is ... else judge(answer)
     except Exception as error:  # whatever a student's code raises is what they want to read
-        return None, f"your function stopped with {type(error).__name__}: {error}"
-    return (None, OPEN) if answer is None or answer is ... else (answer, None)
+        problem = f"stopped with {type(error).__name__}: {error}"
+    return f"exercise {number}: {problem or 'correct'}"
 
 
 def image_mse(function: Callable, number: int = 1) -> str:
     """Notebook 00: the MSE of a whole composite from its hole's MSE and the hole's share of the image."""
     hole_mse, share = torch.tensor([0.01, 0.04], dtype=torch.float64), torch.tensor([0.0625, 0.16], dtype=torch.float64)
-    answer, problem = _call(function, hole_mse, share)
-    if problem is None:
-        answer = torch.as_tensor(answer)
+
+    def judge(answer):
+        answer = torch.as_tensor(answer, dtype=torch.float64)
         if answer.shape != hole_mse.shape:
-            problem = (
-                f"one value per image is wanted, shape {tuple(hole_mse.shape)}, and yours is {tuple(answer.shape)}."
-            )
-        elif torch.allclose(answer, hole_mse * share):
-            problem = None
-        elif torch.allclose(answer, hole_mse):
-            problem = "the known pixels of a composite are perfect: which share of the pixels carries the error?"
-        elif torch.allclose(answer, hole_mse * (1 - share)):
-            problem = "you kept the known part; share is the part that is missing."
-        else:
-            problem = f"for a hole MSE of 0.01 over 6.25 % of the image your answer is {answer[0]:.6f}."
-    return _verdict(number, problem)
+            return f"one value per image is wanted, shape {tuple(hole_mse.shape)}, and yours is {tuple(answer.shape)}."
+        if torch.allclose(answer, hole_mse * share):
+            return None
+        if torch.allclose(answer, hole_mse):
+            return "the known pixels of a composite are perfect: which share of the pixels carries the error?"
+        if torch.allclose(answer, hole_mse * (1 - share)):
+            return "you kept the known part; share is the part that is missing."
+        return f"for a hole MSE of 0.01 over 6.25 % of the image your answer is {answer[0]:.6f}."
+
+    return _check(number, function, (hole_mse, share), judge)
 
 
 def mean_psnr(function: Callable, number: int = 2) -> str:
@@ -55,52 +50,61 @@ def mean_psnr(function: Callable, number: int = 2) -> str:
     image = torch.full((2, 1, 4, 4), 0.5)
     pred = image + torch.tensor([0.1, 0.001]).view(2, 1, 1, 1)
     wanted, of_the_mean = metrics.psnr(pred, image).mean().item(), -10 * math.log10(metrics.mse(pred, image).mean())
-    answer, problem = _call(function, pred, image)
-    if problem is None:
+
+    def judge(answer):
+        if torch.is_tensor(answer) and answer.numel() > 1:
+            return "one number is wanted, the mean over the batch; yours has a value for each image."
         answer = float(answer)
         if math.isclose(answer, of_the_mean, abs_tol=0.01):
-            problem = (
+            return (
                 f"still there: two images of 20 and 60 dB give {answer:.1f} dB, because the errors are averaged before "
                 "the logarithm; their mean is 40."
             )
-        elif not math.isclose(answer, wanted, abs_tol=0.01):
-            problem = f"two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.1f}."
-    return _verdict(number, problem)
+        if not math.isclose(answer, wanted, abs_tol=0.01):
+            return f"two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.1f}."
+        return None
+
+    return _check(number, function, (pred, image), judge)
 
 
 def stable_rate(function: Callable, number: int = 1) -> str:
     """Notebook 01: the learning rate above which gradient descent on the 3x3 regression diverges."""
     x = 255 * torch.rand(400, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     wanted = baselines.largest_stable_rate(x)
-    answer, problem = _call(function, x)
-    if problem is None:
+
+    def judge(answer):
         ratio = float(answer) / wanted
         if math.isclose(ratio, 1, rel_tol=0.02):
-            problem = None
-        elif math.isclose(ratio, 2, rel_tol=0.02):
-            problem = "twice too large: the gradient of the MEAN SQUARED error carries a factor 2."
-        elif math.isclose(ratio * len(x), 1, rel_tol=0.02) or math.isclose(ratio, len(x), rel_tol=0.02):
-            problem = "off by the number of patches: the loss is a mean, so divide X'X by their number."
-        else:
-            problem = f"{float(answer):.3g} is {ratio:.3g} times the right value."
-    return _verdict(number, problem)
+            return None
+        if math.isclose(ratio, 2, rel_tol=0.02):
+            return "twice too large: the gradient of the MEAN SQUARED error carries a factor 2."
+        if math.isclose(ratio * len(x), 1, rel_tol=0.02) or math.isclose(ratio, len(x), rel_tol=0.02):
+            return "off by the number of patches: the loss is a mean, so divide X'X by their number."
+        return f"{float(answer):.3g} is {ratio:.3g} times the right value."
+
+    return _check(number, function, (x,), judge)
 
 
 def encoder(network: Callable[[], nn.Module], number: int = 2) -> str:
     """Notebook 01, find the bug: every convolution of the encoder must take part, each with its pooling."""
-    torch.manual_seed(0)
-    answer, problem = _call(lambda: (net := network(), net(torch.rand(2, 3, 32, 32))))
-    if problem is None:
+
+    def run():
+        torch.manual_seed(0)
+        net = network()
+        return net, net(torch.rand(2, 3, 32, 32))
+
+    def judge(answer):
         net, features = answer
-        unused = []
         if torch.is_tensor(features) and features.requires_grad:
             features.sum().backward()
             unused = [name for name, weight in net.named_parameters() if weight.grad is None]
-        if unused:
-            problem = f"still there: {unused[0]} got no gradient, so it is not part of the network."
-        elif not torch.is_tensor(features) or tuple(features.shape) != (2, 4, 4, 4):
+            if unused:
+                return f"still there: {unused[0]} got no gradient, so it is not part of the network."
+        if not torch.is_tensor(features) or tuple(features.shape) != (2, 4, 4, 4):
             shape = tuple(getattr(features, "shape", ()))
-            problem = f"three poolings take a 32x32 picture to 4x4 with 4 channels, (2, 4, 4, 4); yours gives {shape}."
-        elif len(list(net.parameters())) != 6:
-            problem = "three convolutions are wanted, each with weights and biases."
-    return _verdict(number, problem)
+            return f"three poolings take a 32x32 picture to 4x4 with 4 channels, (2, 4, 4, 4); yours gives {shape}."
+        if len(list(net.parameters())) != 6:
+            return "three convolutions are wanted, each with weights and biases."
+        return None
+
+    return _check(number, run, (), judge)

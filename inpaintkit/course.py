@@ -53,15 +53,8 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float 
     """Runs one notebook with papermill's progress bar on the terminal; returns None, or what went wrong."""
     out_dir = folder / notebook.stem
     command = [sys.executable, "-m", "papermill", str(notebook), str(folder / notebook.name), "--cwd", str(folder)]
-    command += [
-        "--execution-timeout",
-        str(CELL_SECONDS),
-        "--log-level",
-        "ERROR",
-        "-r",
-        "out_dir",
-        str(out_dir.resolve()),
-    ]
+    command += ["--execution-timeout", str(CELL_SECONDS), "--log-level", "ERROR"]
+    command += ["-r", "out_dir", str(out_dir.resolve())]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
     process = subprocess.Popen(command, start_new_session=True)
@@ -69,7 +62,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float 
         code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         return f"took longer than {seconds:.0f} s"
-    finally:  # also ends the kernel, which papermill starts as its child, and on Ctrl-C
+    finally:  # on Ctrl-C too; the kernel sees that papermill is gone, and ends itself
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -77,7 +70,19 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float 
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    return None if code == 0 else "failed; the message is above, the cells up to there in the executed notebook"
+    if code == 0:
+        return None
+    if _interrupted(folder / notebook.name):
+        return f"took longer than {CELL_SECONDS} s in one cell"
+    return "failed; the message is above, the cells up to there in the executed notebook"
+
+
+def _interrupted(executed: Path) -> bool:
+    """Whether a cell was stopped from outside, which is what papermill does to one that exceeds its time."""
+    if not executed.exists():
+        return False
+    cells = nbformat.read(executed, as_version=4).cells
+    return any(output.get("ename") == "KeyboardInterrupt" for cell in cells for output in cell.get("outputs", []))
 
 
 def run_or_skip(notebook: Path, folder: Path, parameters: dict) -> dict:

@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 
 from inpaintkit import runtime
 
-DATASETS = ("embedded", "folder")
 BY_HAND = {  # the papers' own sets that have to be fetched by hand: what to fetch, which folder to name
     "afhq-wild": "Animal Faces (AFHQ) from Kaggle, andrewmvd/animal-faces, and data_dir=.../afhq/train/wild",
 }
@@ -78,6 +77,9 @@ def open(
     Raises ValueError, FileNotFoundError or NotADirectoryError with one sentence; unreadable pictures are skipped with a
     warning that names them.
     """
+    for name, value in (("n_train", n_train), ("n_test", n_test)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, or None for all there is, and {value} is not.")
     if dataset == "embedded":
         return _open_embedded(size, colour, n_train, n_test, seed)
     if dataset == "folder":
@@ -220,6 +222,7 @@ def _decode_folder(folder: Path, size: int, colour: bool) -> tuple[np.ndarray, l
     arrays_file, names_file = cache_dir() / f"folder-{key}.npy", cache_dir() / f"folder-{key}.json"
     if arrays_file.exists() and names_file.exists():
         kept = json.loads(names_file.read_text(encoding="utf8"))
+        _warn_of_skipped(kept["skipped"], len(files))
         return np.load(arrays_file), kept["names"], kept["notes"]
 
     def attempt(path):
@@ -242,14 +245,18 @@ def _decode_folder(folder: Path, size: int, colour: bool) -> tuple[np.ndarray, l
             names.append(name)
     if not arrays:
         raise ValueError(f"none of the {len(files)} files in {folder} is a usable picture; the first: {skipped[0]}.")
-    if skipped:
-        more = f" ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        warnings.warn(f"{len(skipped)} of {len(files)} files skipped: {'; '.join(skipped[:5])}{more}", stacklevel=4)
+    _warn_of_skipped(skipped, len(files))
     arrays, notes = np.stack(arrays), {"files skipped": len(skipped), "exact duplicates left out": duplicates}
     with runtime.atomic_write(arrays_file) as part, part.open("wb") as file:
         np.save(file, arrays)
-    runtime.write_json(names_file, {"names": names, "notes": notes})
+    runtime.write_json(names_file, {"names": names, "notes": notes, "skipped": skipped})
     return arrays, names, notes
+
+
+def _warn_of_skipped(skipped: list[str], n_files: int) -> None:
+    if skipped:
+        more = f" ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        warnings.warn(f"{len(skipped)} of {n_files} files skipped: {'; '.join(skipped[:5])}{more}", stacklevel=5)
 
 
 def _open_folder(data_dir, size, colour, n_train, n_test, seed) -> Images:

@@ -8,8 +8,9 @@ from tqdm.auto import tqdm
 
 from inpaintkit import masking, metrics
 
-# Every score a table can show, per image. "hole": over the missing pixels of the raw prediction. "raw": the whole
-# prediction. "image": the whole composite, in which the known pixels are perfect and flatter every score.
+# Every score a table can show, per image. "hole": over the missing pixels, where raw prediction and composite are the
+# same (SSIM's window also sees what is around, so it takes the composite). "raw": the whole prediction. "image": the
+# whole composite, in which the known pixels are perfect and flatter every score.
 SCORES = {
     "hole MSE": lambda raw, full, image, mask: metrics.mse(raw, image, mask),
     "hole MSE, clipped": lambda raw, full, image, mask: metrics.mse(raw.clamp(0, 1), image, mask),
@@ -43,6 +44,8 @@ class Row:
         for name, values in self.scores.items():
             summary = metrics.summarise(values)
             line |= {name if averages == ("mean",) else f"{name}, {a}": summary.get(a) for a in averages}
+            if summary["undefined"]:
+                line[f"{name}, undefined"] = summary["undefined"]
         if self.seconds_per_image is not None:
             line["ms per image"] = 1000 * self.seconds_per_image
         return line | ({"note": self.note} if self.note else {})
@@ -75,6 +78,11 @@ def score(
             continue
         started = time.perf_counter()
         raw = filler(masked, mask)
+        if raw.shape != image.shape or not torch.isfinite(raw).all():
+            raise ValueError(
+                f"{filler.name} returned {tuple(raw.shape)} or values that are not numbers for images of "
+                f"{tuple(image.shape)}: a filler returns finite pictures of the same shape."
+            )  # (also waits for a GPU, so that the time is the filler's)
         seconds = (time.perf_counter() - started) / len(image)
         full = masking.composite(image, raw, mask)
         rows.append(Row(filler.name, {name: SCORES[name](raw, full, image, mask) for name in scores}, seconds))

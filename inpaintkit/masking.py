@@ -59,12 +59,13 @@ def square(
         left = torch.randint(0, width - side + 1, (n, 1), generator=generator, device=device)
     else:
         row, column = (0.5, 0.5) if place == "centre" else _fractions(place)
-        top = torch.full((n, 1), round(row * height) - side // 2, device=device)
-        left = torch.full((n, 1), round(column * width) - side // 2, device=device)
-        if not (0 <= top[0] <= height - side and 0 <= left[0] <= width - side):
+        first_row, first_column = round(row * height) - side // 2, round(column * width) - side // 2
+        if not (0 <= first_row <= height - side and 0 <= first_column <= width - side):
             raise ValueError(
                 f"a {side}x{side} hole centred at {place} sticks out of a {height}x{width} image; make side smaller."
             )
+        top = torch.full((n, 1), first_row, device=device)
+        left = torch.full((n, 1), first_column, device=device)
     y, x = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = (y >= top) & (y < top + side)  # (n, H)
     in_columns = (x >= left) & (x < left + side)  # (n, W)
@@ -114,11 +115,12 @@ def strokes(
     """
     height, image_width = _height_width(size)
     device, short = generator.device, min(height, image_width)
+    radius = max(width * short / 2, 0.75)  # never so thin that a stroke passes between all pixels
 
     def uniform(*shape):
         return torch.rand(shape, generator=generator, device=device)
 
-    start = uniform(n, count, 1, 2) * torch.tensor([height, image_width], device=device)
+    start = uniform(n, count, 1, 2) * torch.tensor([height - 1, image_width - 1], device=device)
     turn = (uniform(n, count, bends, 1) - 0.5) * math.pi  # each bend turns by at most a quarter circle either way
     angle = uniform(n, count, 1, 1) * 2 * math.pi + turn.cumsum(2)
     step = (0.1 + 0.2 * uniform(n, count, bends, 1)) * short * torch.cat([angle.sin(), angle.cos()], 3)
@@ -130,7 +132,7 @@ def strokes(
         (ay, ax), (dy, dx) = (a[:, :, None, None].unbind(1), (b - a)[:, :, None, None].unbind(1))
         along = (((y - ay) * dy + (x - ax) * dx) / (dy**2 + dx**2)).clamp(0, 1)  # nearest point of the segment
         distance2 = (y - ay - along * dy) ** 2 + (x - ax - along * dx) ** 2
-        mask |= distance2 <= (width * short / 2) ** 2
+        mask |= distance2 <= radius**2
     return mask[:, None]
 
 
@@ -235,7 +237,7 @@ def apply(
     elif fill == "noise":
         filling = torch.rand(image.shape, generator=generator, device=image.device)
     elif fill in ("black", "white", "grey"):
-        filling = torch.tensor({"black": 0.0, "white": 1.0, "grey": 0.5}[fill], device=image.device)
+        filling = {"black": 0.0, "white": 1.0, "grey": 0.5}[fill]
     else:
         raise ValueError(f"fill must be one of {', '.join(FILLS)}, and {fill!r} is not.")
     return torch.where(mask, filling, image)
@@ -267,15 +269,12 @@ def check(image: torch.Tensor, mask: torch.Tensor) -> None:
         raise ValueError("the image holds NaN or infinity: clean it before masking.")
     if image.min() < 0 or image.max() > 1:
         raise ValueError(f"images must lie in [0, 1], and this one reaches {image.min():.3g}..{image.max():.3g}.")
-    share = coverage(mask)
-    if (share == 0).any():
-        raise ValueError(
-            f"{int((share == 0).sum())} of {len(mask)} masks have no hole: there is nothing to fill or to score."
-        )
-    if (share == 1).any():
-        raise ValueError(
-            f"{int((share == 1).sum())} of {len(mask)} masks are nothing but hole: no known pixel is left."
-        )
+    empty = ~mask.flatten(1).any(1)
+    full = mask.flatten(2).all(2).any(1)  # one channel without a known pixel is enough
+    if empty.any():
+        raise ValueError(f"{int(empty.sum())} of {len(mask)} masks have no hole: there is nothing to fill or to score.")
+    if full.any():
+        raise ValueError(f"{int(full.sum())} of {len(mask)} masks are nothing but hole: no known pixel is left.")
 
 
 class Filler:

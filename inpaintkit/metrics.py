@@ -6,7 +6,6 @@ they are, not clamped. Averages are taken last and named: see `summarise`.
 """
 
 import math
-from itertools import repeat
 
 import torch
 
@@ -30,9 +29,14 @@ def _mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 def _in_chunks(score, pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """``score(pred, image, mask)`` for a few images at a time: float64 copies of a whole test set can fill a memory."""
+    fits = mask is None or (len(mask), *mask.shape[2:]) == (len(image), *image.shape[2:])
+    if pred.shape != image.shape or not fits:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (pred, image, mask) if x is not None)
+        raise ValueError(f"prediction, image and mask must have the same batch, height and width, not {shapes}.")
     n = max(1, 2**22 // image[0].numel())
-    masks = repeat(None) if mask is None else mask.split(n)
-    return torch.cat([score(*parts) for parts in zip(pred.split(n), image.split(n), masks, strict=False)])
+    preds, images = pred.split(n), image.split(n)
+    masks = mask.split(n) if mask is not None else [None] * len(images)
+    return torch.cat([score(*parts) for parts in zip(preds, images, masks, strict=True)])
 
 
 def mse(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -21,9 +21,12 @@ def paper_runs(work: str) -> list[dict]:
 
 
 def why_not(row: dict[str, str], run: dict) -> str:
-    """Whether a run may be compared with a reported number: "yes", or "no" and what differs."""
-    parameters = run["parameters"]
-    differing = [] if run["data"]["name"] in row["data"] else [f"other pictures ({run['data']['name']})"]
+    """Whether a run may be compared with a reported number: "yes", or "no" and what differs.
+
+    The same pictures means: the run's folder is named like the reported data, as in "folder wild" and "AFHQ wild".
+    """
+    parameters, name = run["parameters"], run["data"]["name"]
+    differing = [] if name.split()[-1] in row["data"].split() else [f"other pictures ({name})"]
     for name in ("size", "side", "epochs"):
         if row[name] and int(row[name]) != parameters[name]:
             differing.append(f"{name} {parameters[name]} instead of {row[name]}")

@@ -226,16 +226,17 @@ def fingerprint(*arrays) -> str:
 
 
 def git_revision() -> str | None:
-    """Revision of the checkout ("+" if it has uncommitted changes), or None outside of one."""
-    here = Path(__file__).parent
+    """Revision of this package's checkout ("+" if it has uncommitted changes), or None if it is not run from one."""
+    checkout = Path(__file__).resolve().parent.parent
 
     def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        command = ["git", "-C", str(checkout), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", ".") else "")
+        if Path(git("rev-parse", "--show-toplevel")) != checkout:  # installed somewhere inside another repository
+            return None
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "inpaintkit") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

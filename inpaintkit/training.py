@@ -72,7 +72,7 @@ def fit(
     precision: str = "fp32",
     monitor: Callable[[], dict[str, float]] | None = None,
     preview: Callable[[], torch.Tensor] | None = None,
-    previews: int = 5,
+    previews: int = 4,
     log_every: int = 50,
     checkpoint_seconds: float = 30.0,
     progress: bool = True,
@@ -86,7 +86,8 @@ def fit(
     kept ``previews`` times in a run, before the first step and at the end included. Both are called in eval mode
     without gradients.
 
-    Raises ValueError (wrong input, checkpoint of another run), FloatingPointError (a loss is no longer finite).
+    Raises TypeError or ValueError (wrong input, checkpoint of another run), FloatingPointError (a loss or a weight is
+    no longer finite), OSError (the checkpoint cannot be written) and, after saving, KeyboardInterrupt.
     """
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise TypeError(f"images must be uint8 (N, C, H, W), and these are {images.dtype} {tuple(images.shape)}.")
@@ -129,6 +130,7 @@ def fit(
                 for name, value in monitor().items():
                     history.scores.setdefault(name, []).append(float(value))
 
+    recipe.modules.train()  # whatever was done with the networks before
     if step == 0:
         after_epoch(0)
     bar = tqdm(total=total, initial=step, desc="training", unit="step", disable=not progress)
@@ -212,7 +214,10 @@ class _Run:
     def save(self, step: int) -> None:
         if self.out_dir is None:
             return
-        self.check_finite(step)  # weights that are no longer numbers must not replace a good checkpoint
+        self.check_finite(step)
+        for name, weights in self.recipe.modules.named_parameters():  # they must not replace a good checkpoint
+            if not torch.isfinite(weights).all():
+                raise FloatingPointError(f"{name} holds NaN or infinity by step {step}: lower the learning rate.")
         state = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {"step": step, "sums": self.sums, "history": asdict(self.history), "identity": self.identity}
         state |= {"holes": self.holes.get_state(), "torch": torch.get_rng_state()}

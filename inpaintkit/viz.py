@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import torch
 from IPython.display import Image, Markdown, display
 
@@ -15,20 +16,19 @@ from inpaintkit import runtime
 DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 400 KB
 
 
-def grid(
-    rows: dict[str, torch.Tensor], titles: list[str] | None = None, scale: float = 1.0, save: str | Path | None = None
-):
+def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: str | Path | None = None):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
-    ``titles`` stand above the columns; ``scale`` enlarges; ``save`` also writes the figure to a file.
+    Shown pixel for pixel; those smaller than 32 are enlarged. ``titles`` stand above the columns; ``save`` also writes
+    the figure to a file.
     """
     shown = []
     for images in rows.values():
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0))
     n, height, width = shown[0].shape[:3]
-    size = (0.9 * scale * n, 0.9 * scale * len(rows) * height / width)
-    figure = plt.figure(figsize=size, dpi=DPI)
+    zoom = max(1, 64 // height)
+    figure = plt.figure(figsize=(zoom * n * width / DPI, zoom * len(rows) * height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], rows.keys())
@@ -77,11 +77,15 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
 
 
 def _show(figure, kind: str, save: str | Path | None) -> None:
-    """Shows a figure, photographs as JPEG (a tenth of the size), and writes it to a file if asked."""
-    buffer = io.BytesIO()
-    quality = {"pil_kwargs": {"quality": 70}} if kind == "jpeg" else {}
-    figure.savefig(buffer, format=kind, bbox_inches="tight", dpi=DPI, **quality)
+    """Shows a figure, photographs as JPEG and curves as PNG with few colours (small files), and writes it if asked."""
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches="tight", dpi=DPI)
     plt.close(figure)
+    picture = PIL.Image.open(drawn).convert("RGB")
+    if kind == "jpeg":
+        picture.save(buffer, "JPEG", quality=60, optimize=True)
+    else:
+        picture.quantize(64, dither=PIL.Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     display(Image(buffer.getvalue(), format=kind))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)

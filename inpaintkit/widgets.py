@@ -1,6 +1,7 @@
 """Explorers: play with a hole and see what the fills make of it. They run with ipywidgets 7 (Colab) and 8."""
 
 import base64
+import html
 import io
 
 import ipywidgets
@@ -53,7 +54,7 @@ def explore(size: int = 128) -> ipywidgets.Widget:
             pictures, table = compare_fills(image, mask)
             view.value = _tiles(pictures) + table._repr_html_()
         except ValueError as error:  # an unreadable upload, say: the explorer stays usable
-            view.value = f"<b>{error}</b>"
+            view.value = f"<b>{html.escape(str(error))}</b>"
 
     for control in (photograph, upload, kind, amount, row, column):
         control.observe(update, names="value")

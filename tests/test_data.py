@@ -117,6 +117,15 @@ def test_bad_files_are_named_counted_and_skipped(tmp_path):
     assert "deep.png: more than 8 bits" in message
     assert images.notes == {"files skipped": 4, "exact duplicates left out": 1}
     assert sum(map(len, images.names.values())) == 6
+    with pytest.warns(UserWarning, match=r"4 of 11 files skipped: cut\.png"):
+        data.open("folder", folder, size=16)  # from the cache: still said
+
+
+def test_dark_and_flat_crops_are_not_used():
+    stripes = torch.tensor([0, 255], dtype=torch.uint8).repeat(3, 8, 4)
+    assert data._usable(stripes)
+    assert not data._usable(stripes // 10), "mean 0.05"
+    assert not data._usable(torch.full((3, 8, 8), 128, dtype=torch.uint8)), "no contrast"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK"])
@@ -174,6 +183,9 @@ def test_unusable_folders_end_with_one_sentence(tmp_path, prepare, arguments, er
         ({"dataset": "afhq-wild"}, "get Animal Faces"),
         ({"dataset": "embedded", "size": 256}, "size must lie between 8 and 128"),
         ({"dataset": "embedded", "size": 64, "n_test": 10_000}, "more than the 315 test crops"),
+        ({"dataset": "embedded", "n_train": 0}, "n_train must be at least 1, or None for all there is, and 0 is not"),
+        ({"dataset": "embedded", "n_train": -1}, "n_train must be at least 1"),
+        ({"dataset": "embedded", "n_test": -1}, "n_test must be at least 1"),
     ],
 )
 def test_unknown_datasets_and_sizes_name_the_remedy(arguments, message):

@@ -48,6 +48,10 @@ def test_pixels_have_the_rate_asked_for_and_channels_may_differ(generator):
     assert not torch.equal(per_channel[:, 0], per_channel[:, 1])
 
 
+def test_thin_strokes_still_hit_a_pixel(generator):
+    assert masking.strokes(300, 8, generator, count=1).flatten(1).any(1).all()
+
+
 @pytest.mark.parametrize("kind", masking.KINDS)
 def test_every_kind_is_seeded_and_leaves_something_known_and_something_missing(kind):
     draws = [masking.draw(kind, 20, 64, torch.Generator().manual_seed(seed), 0.3) for seed in (1, 1, 2)]
@@ -123,6 +127,11 @@ BAD_PAIRS = {
     "values above 1": (_image(1.5), HOLE, r"must lie in \[0, 1\]"),
     "no hole": (_image(), torch.zeros_like(HOLE), "2 of 2 masks have no hole"),
     "nothing but hole": (_image(), torch.ones_like(HOLE), "nothing but hole"),
+    "one channel nothing but hole": (
+        _image(),
+        torch.cat([HOLE, HOLE, torch.ones_like(HOLE)], 1),
+        "2 of 2 masks are nothing but hole",
+    ),
 }
 
 

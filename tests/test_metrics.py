@@ -123,6 +123,16 @@ def test_bad_arguments_name_the_remedy(call, message, images):
         call(images)
 
 
+def test_shapes_that_do_not_fit_are_refused(images):
+    for pred, mask in (
+        (images[:1], None),
+        (images, masking.square(1, 64, 9, "centre")),
+        (images, masking.square(8, 32, 9, "centre")),
+    ):
+        with pytest.raises(ValueError, match="must have the same batch, height and width"):
+            metrics.mse(pred, images, mask)
+
+
 @pytest.mark.parametrize("score", [metrics.mse, metrics.l1, metrics.psnr, metrics.nmse, metrics.ssim])
 def test_a_large_set_is_scored_as_its_images_are(score):
     """Large sets are scored a few images at a time; 90 of them are more than one such chunk."""

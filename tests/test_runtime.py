@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,6 +101,16 @@ def test_results_echo_every_parameter_and_their_provenance(tmp_path):
     assert saved["scores"] == {"a": 1.5}
     assert torch.__version__.startswith(saved["versions"]["torch"])
     assert {"date", "device", "threads", "git"} <= saved.keys()
+
+
+def test_revision_is_this_checkouts_or_none(tmp_path, monkeypatch):
+    root = Path(runtime.__file__).parent.parent
+    if (root / ".git").exists():
+        assert re.fullmatch(r"[0-9a-f]{7,}\+?", runtime.git_revision())
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "site-packages" / "inpaintkit" / "runtime.py"))
+    (tmp_path / "site-packages" / "inpaintkit").mkdir(parents=True)
+    assert runtime.git_revision() is None, "somebody else's repository"
 
 
 def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):

@@ -59,6 +59,18 @@ def test_fillers_that_cannot_get_a_dash_with_the_reason(images):
     assert rows[1].to_json() == {"filler": "autoencoder", "note": "takes one 16x16 square hole"}
 
 
+@pytest.mark.parametrize("bad", [lambda x: x / 0, lambda x: x[:, :, :1, :1]])
+def test_a_filler_that_returns_no_picture_is_named(images, bad):
+    filler = Shifted(bad(images))
+    with pytest.raises(ValueError, match=r"shifted returned .* a filler returns finite pictures of the same shape"):
+        evaluate.score([filler], images, masking.square(8, 64, 16, "centre"), ["hole MSE"])
+
+
+def test_undefined_scores_are_counted_in_the_table():
+    row = evaluate.Row("x", {"image NMSE [0,1]": torch.tensor([0.5, torch.nan, torch.nan])})
+    assert row.show() == {"filler": "x", "image NMSE [0,1]": 0.5, "image NMSE [0,1], undefined": 2}
+
+
 def test_bad_input_is_refused_before_anything_is_scored(images):
     with pytest.raises(ValueError, match="no hole"):
         evaluate.score([], images, torch.zeros(8, 1, 64, 64, dtype=torch.bool), ["hole MSE"])
@@ -122,7 +134,6 @@ def test_explorer_follows_its_controls():
         before = view.value
         slider.value = 0.95
         assert view.value != before
-        assert "20.0" not in view.value[:3]
     row.value = column.value = 0.0  # a large hole at the border is pushed inside, not refused
     assert "<table>" in view.value
 
@@ -182,7 +193,10 @@ def test_every_notebook_has_two_exercises_and_all_checks_are_used():
         (checks.image_mse, lambda mse, share: (mse * share).mean(), "one value per image"),
         (checks.image_mse, lambda mse, share: mse / 0, "your answer is inf"),
         (checks.image_mse, lambda mse, share: undefined, "stopped with NameError"),  # noqa: F821
+        (checks.image_mse, lambda mse, share: (mse * share).float(), "correct"),
+        (checks.image_mse, lambda mse, share: "half", "stopped with"),
         (checks.mean_psnr, lambda pred, image: torch.tensor(3.0), "a mean of 40 dB"),
+        (checks.mean_psnr, lambda pred, image: metrics.psnr(pred, image), "a value for each image"),
         (checks.stable_rate, lambda x: 2 / torch.linalg.eigvalsh(x.T @ x / len(x))[-1], "factor 2"),
         (checks.stable_rate, lambda x: 1 / torch.linalg.eigvalsh(x.T @ x)[-1], "number of patches"),
         (checks.stable_rate, lambda x: 1.0, "times the right value"),
@@ -219,10 +233,14 @@ def test_effects_are_recorded_once_resumed_and_shared(small_study, tmp_path, mon
     assert not list(tmp_path.rglob("checkpoint.pt")), "finished runs need none"
     monkeypatch.setattr(study, "run", lambda *_: pytest.fail("trained again"))
     assert effects.record("01_autoencoder", "decoder, output", seeds=(0, 1), runs=tmp_path) == record
+    monkeypatch.setattr(effects, "_sources", lambda: "the package has changed")
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        effects.record("01_autoencoder", "decoder", seeds=(0,), runs=tmp_path)
     assert study.difference(record, {"side": 32}) == "not run"
     demo_line, not_run = study.lines(record, "side")
     assert demo_line["seeds"] == "2"
-    assert demo_line["biharmonic (test)"] == 0.01
+    assert demo_line["test: biharmonic"] == 0.01
+    assert re.fullmatch(r"0\.\d{4} ± 0\.\d{4}", demo_line["test: network"])
     assert not_run == {"trained": "32x32", "seeds": "not run"}
     assert "2 seeds" in study.difference(record, {"n_dec": 4})
     assert effects.stamp(record).startswith("profile demo, seeds 0, 1, ")
@@ -290,7 +308,7 @@ def test_recorded_numbers_carry_their_source_and_comparability(monkeypatch, tmp_
     line = report.comparison("01_autoencoder", "ours")[0]
     assert (line["reported"], line["reproduced"], line["do nothing"], line["which"]) == (0.0152, 0.02, 0.2, "box")
     assert line["comparable?"] == "no: other pictures (folder cats)"
-    run["data"]["name"], run["parameters"]["epochs"] = "AFHQ wild", 3
+    run["data"]["name"], run["parameters"]["epochs"] = "folder wild", 3
     assert report.why_not(rows[0], run) == "no: epochs 3 instead of 50"
     run["parameters"]["epochs"] = 50
     assert report.why_not(rows[0], run) == "yes"

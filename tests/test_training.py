@@ -108,6 +108,7 @@ def test_interrupted_run_continues_bit_for_bit(tmp_path, straight, at):
     with pytest.raises(KeyboardInterrupt, match=f"stopped after step {at} of 25; call fit again"):
         fit(stopped, tmp_path)
     recipe = ToyGan()
+    recipe.modules.eval()  # as after pictures were filled with it
     history = fit(recipe, tmp_path)
     assert history.resumed_from == at
     assert_same_run(recipe, history, straight)
@@ -218,6 +219,21 @@ def test_diverging_loss_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path)
     with pytest.raises(FloatingPointError, match=r"is nan by step \d+: lower the learning rate"):
         fit(recipe, tmp_path, epochs=2, checkpoint_seconds=0.0)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_never_replace_a_checkpoint(tmp_path):
+    fit(ToyGan(), tmp_path, epochs=1)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    recipe = ToyGan()
+    update = recipe._update
+
+    def broken(name, loss):  # the last step's loss is a number, its gradient is none
+        update(name, loss * torch.nan if recipe.steps == 5 and name == "g" else loss)
+
+    recipe._update = broken
+    with pytest.raises(FloatingPointError, match=r"g\..* holds NaN or infinity by step 10: lower the learning rate"):
+        fit(recipe, tmp_path, epochs=2)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
 
 
 def test_bf16_trains_and_differs(straight):

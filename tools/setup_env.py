@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "inpaintkit.stamp")  # written last: without it an installation counts as unfinished
 BEGUN = os.path.join(VENV, "inpaintkit.begun")  # written first: without it the folder is not ours to replace
+OLD = VENV + ".old"  # an environment on its way out; renamed first, so that a half-deleted one is never taken for .venv
 PYTHON = os.path.join(VENV, "bin", "python")
 UV = "uv==0.13.8"  # the installer; pinned because the lock is read with it
 
@@ -59,6 +60,11 @@ def write(path, text):
     os.replace(path + ".part", path)
 
 
+def replace():
+    os.rename(VENV, OLD)
+    shutil.rmtree(OLD)
+
+
 def main():
     version = sys.version_info[:2]
     if not (3, 10) <= version <= (3, 13):
@@ -71,18 +77,22 @@ def main():
     if torch_build not in ("", "cpu"):
         stop("TORCH={} is not known; leave it out, or use TORCH=cpu for the small build.".format(torch_build))
 
+    installed = read(STAMP).split("\n")[0]
+    if not torch_build and installed.endswith("torch cpu"):
+        torch_build = "cpu"  # `make lab` after `make course TORCH=cpu` is to keep what is there
     kind, contents = fingerprints(torch_build)
-    if read(STAMP) == kind + "\n" + contents:
+    if read(STAMP) == kind + "\n" + contents and os.path.exists(PYTHON):
         return
+    shutil.rmtree(OLD, ignore_errors=True)
     if os.path.isdir(VENV):
         if not os.path.exists(BEGUN):
             stop("the folder .venv was not made by this command: move it away or delete it, then try again.")
-        if not os.path.exists(STAMP):
+        if not installed or not os.path.exists(PYTHON):
             print("inpaintkit: .venv holds an interrupted installation; starting it afresh (downloads are kept).")
-            shutil.rmtree(VENV)
-        elif read(STAMP).split("\n")[0] != kind:
-            print("inpaintkit: .venv is for {}; making one for {}.".format(read(STAMP).split("\n")[0], kind))
-            shutil.rmtree(VENV)
+            replace()
+        elif installed != kind:
+            print("inpaintkit: .venv is for {}; making one for {}.".format(installed, kind))
+            replace()
         else:
             os.remove(STAMP)  # from here on it is unfinished until the new stamp is written
 

@@ -2,9 +2,11 @@
 
 A study (one module of this package per notebook) lists its effects: a question, and variants that differ from the
 demo by named parameters. Every variant is trained with every seed; runs that two effects share are trained once. Each
-finished run is kept, so that an interrupted session continues where it stopped.
+finished run is kept, so that an interrupted session continues where it stopped; after a change of the package the runs
+are made anew.
 """
 
+import hashlib
 import importlib
 import json
 from dataclasses import dataclass
@@ -52,10 +54,11 @@ def record(notebook: str, names: str = "all", seeds: tuple[int, ...] = SEEDS, ru
     """Trains what the effects ask for, with a progress bar, and returns the record; finished runs are read, not
     repeated.
 
-    ``runs`` keeps every run's own file and checkpoint (default: runs/effects/NOTEBOOK).
+    ``runs`` keeps every run's own file and checkpoint (default: runs/effects/NOTEBOOK), in a folder named after the
+    package's sources.
     """
     module = study(notebook)
-    folder = Path(runs or runtime.runs_dir("effects") / notebook)
+    folder = Path(runs or runtime.runs_dir("effects") / notebook) / _sources()
     wanted = []
     for name in select(notebook, names):
         for parameters in module.EFFECTS[name].variants.values():
@@ -76,6 +79,15 @@ def record(notebook: str, names: str = "all", seeds: tuple[int, ...] = SEEDS, ru
     if done and not references.exists():
         runtime.write_json(references, module.references())
     return {"references": json.loads(references.read_text(encoding="utf8")) if done else {}, "runs": done}
+
+
+def _sources() -> str:
+    """A hash of the package, so that a finished run is never taken for one of other code."""
+    package = Path(runtime.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *package.glob("*.csv")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def recorded(notebook: str) -> dict | None:

@@ -192,7 +192,7 @@ def references() -> dict:
 
 
 def lines(record: dict | None, name: str) -> list[dict]:
-    """An effect as lines for `viz.Table`: mean hole MSE over seeds, and the classic fills on the same holes."""
+    """An effect as lines for `viz.Table`: hole MSE, mean ± spread over seeds, and two fills on the same holes."""
     table = []
     for label, parameters in EFFECTS[name].variants.items():
         runs = matching(record, parameters)
@@ -203,11 +203,11 @@ def lines(record: dict | None, name: str) -> list[dict]:
             line = {"trained": label, "hole": holes, "seeds": str(len(runs))}
             for part in ("test", "unseen"):
                 values = [run["scores"][holes][part]["mean"] for run in runs]
-                line |= {part: mean(values), f"± ({part})": stdev(values) if len(values) > 1 else None}
+                spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
                 classics = record["references"][holes][part]
-                line |= {
-                    f"{fill} ({part})": classics[fill]["mean"] for fill in ("mean of a 2-pixel ring", "biharmonic")
-                }
+                line[f"{part}: network"] = f"{mean(values):.4f}{spread}"
+                line[f"{part}: ring mean"] = classics["mean of a 2-pixel ring"]["mean"]
+                line[f"{part}: biharmonic"] = classics["biharmonic"]["mean"]
             table.append(line)
     return table
 

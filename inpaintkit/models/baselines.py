@@ -119,31 +119,40 @@ class PixelFiller(masking.Filler):
     """Fills isolated single pixels: every missing pixel is predicted from the known ``width`` x ``width`` around it.
 
     ``predict`` maps neighbours (N, width^2 - 1) on 0-255 to centres (N, 1). Channels are filled alike, as the authors
-    assumed ("all 3 channels are distributed the same"). At the image's border the picture is mirrored.
+    assumed ("all 3 channels are distributed the same"). The neighbourhood must lie inside the picture.
     """
 
     def __init__(self, name: str, width: int, predict):
         self.name, self.width, self.predict = name, width, predict
 
     def accepts(self, shape, mask):
-        missing = nn.functional.avg_pool2d(mask.double(), self.width, 1, self.width // 2) * self.width**2
-        if (missing[mask] > 1.5).any():
+        missing = nn.functional.avg_pool2d(mask.double(), self.width, 1) * self.width**2
+        inner = self._inner(mask)
+        if inner.sum() < mask.sum() or (missing[inner] > 1.5).any():
             return f"needs every missing pixel alone in its {self.width}x{self.width} neighbourhood"
         return None
 
-    def __call__(self, masked, mask):
+    def _inner(self, values):
+        """A view without the border in which no neighbourhood is whole."""
         radius = self.width // 2
-        padded = nn.functional.pad(255 * masked, (radius,) * 4, mode="reflect")
-        x = padded.unfold(2, self.width, 1).unfold(3, self.width, 1)  # (B, C, H, W, w, w)
-        holes = mask.expand_as(masked)
+        return values[:, :, radius:-radius, radius:-radius]
+
+    def __call__(self, masked, mask):
+        pred = masked.clone()
+        x = (255 * masked).unfold(2, self.width, 1).unfold(3, self.width, 1)  # (B, C, H - w + 1, W - w + 1, w, w)
+        holes = self._inner(mask.expand_as(masked))
         x, _ = neighbours_and_centre(x[holes])
         with torch.no_grad():
-            values = (self.predict(x) / 255).to(masked.dtype)[:, 0]
-        return masked.masked_scatter(holes, values)
+            self._inner(pred)[holes] = (self.predict(x) / 255).to(masked.dtype)[:, 0]
+        return pred
 
 
 def single_pixel_grid(n: int, size: int, step: int = 5) -> torch.Tensor:
-    """One missing pixel in every ``step`` x ``step`` cell: the only kind of hole the authors' pixel models can take."""
+    """One missing pixel in every whole ``step`` x ``step`` cell: the only holes the authors' pixel models can take.
+
+    Returns (n, 1, size, size).
+    """
     mask = torch.zeros(n, 1, size, size, dtype=torch.bool)
-    mask[:, :, step // 2 :: step, step // 2 :: step] = True
+    whole = size // step * step
+    mask[:, :, step // 2 : whole : step, step // 2 : whole : step] = True
     return mask

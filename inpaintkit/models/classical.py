@@ -91,6 +91,8 @@ class Box(masking.Filler):
             total = F.avg_pool2d(pred, self.width, 1, self.width // 2)
             weight = F.avg_pool2d(known, self.width, 1, self.width // 2)
             new = (known == 0) & (weight > 0.5 / self.width**2)  # at least one known pixel in the window
+            if not new.any():
+                raise ValueError("an image without a single known pixel cannot be filled from them.")
             pred = torch.where(new, total / weight, pred)
             known = known.masked_fill(new, 1.0)
         return pred
