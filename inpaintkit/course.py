@@ -116,7 +116,8 @@ def write_page(states: list[dict], folder: Path) -> Path:
         title, links, body = name, "", ""
         if executed.exists():
             notebook = nbformat.read(executed, as_version=4)
-            title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+            titles = [c.source for c in notebook.cells if c.cell_type == "markdown" and c.source.startswith("# ")]
+            title = titles[0].splitlines()[0].lstrip("# ") if titles else name
             page, _ = HTMLExporter().from_notebook_node(notebook)
             with runtime.atomic_write(folder / f"{name}.html") as part:
                 # nbconvert leaves shown sources in the text font
@@ -168,12 +169,15 @@ def main(
     folder: Path = Path("runs/course"), notebooks: list[Path] | None = None, parameters: dict | None = None
 ) -> int:
     """Runs all notebooks and writes the page; 0 if every notebook ran to its end."""
+    notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    if not notebooks:
+        print("inpaintkit: the notebooks are not here; clone the repository and run `make course` in it.")
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < 1e9:
         print("inpaintkit: less than 1 GB is free here, and the notebooks need that for their checkpoints; make room.")
         return 1
     started = time.perf_counter()
-    notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
     states = [run_or_skip(notebook, folder, parameters or {"profile": "demo"}) for notebook in notebooks]
     page = write_page(states, folder)
     failed = [state["name"] for state in states if state["problem"]]

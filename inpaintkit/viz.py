@@ -83,7 +83,7 @@ def _show(figure, kind: str, save: str | Path | None) -> None:
     plt.close(figure)
     picture = PIL.Image.open(drawn).convert("RGB")
     if kind == "jpeg":
-        picture.save(buffer, "JPEG", quality=60, optimize=True)
+        picture.save(buffer, "JPEG", quality=55, optimize=True)
     else:
         picture.quantize(64, dither=PIL.Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     display(Image(buffer.getvalue(), format=kind))

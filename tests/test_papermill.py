@@ -1,0 +1,138 @@
+"""The notebooks as a reproducer runs them: odd parameters come back in results.json, wrong ones end with a sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaintkit import course
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+def papermill(name, folder, *options):
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), str(folder / "out.ipynb")]
+    command += ["--execution-timeout", "120", "--no-progress-bar", "--cwd", str(folder)]
+    command += ["-r", "out_dir", str(folder / "run"), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def results(folder):
+    return json.loads((folder / "run" / "results.json").read_text())
+
+
+def test_odd_values_are_echoed_and_used(tmp_path):
+    odd = {"profile": "smoke", "reading": "as_written", "seed": 7, "epochs": 2, "n_train": 50, "n_test": 9}
+    odd |= {"side": 32, "hole": "random", "dense": 512, "out_act": "sigmoid"}
+    options = [word for name, value in odd.items() for word in ("-p", name, str(value))]
+    run = papermill("01_autoencoder", tmp_path, *options, "-y", "lr: 2.0e-3")
+    assert run.returncode == 0, run.stderr[-2000:]
+    measured = results(tmp_path)
+    assert {name: measured["parameters"][name] for name in odd} == odd
+    assert measured["parameters"]["lr"] == 0.002
+    assert measured["parameters"]["conv_layers"] == 3, "from the reading"
+    assert measured["parameters"]["batch_size"] == 10, "from the profile"
+    assert measured["data"]["counts"]["train"] == 50
+    assert measured["data"]["counts"]["test"] == 9
+    assert measured["history"]["epochs"] == [1, 2]
+    assert measured["history"]["steps"][-1] == 10
+    assert {"device", "threads", "versions", "git", "date", "holes", "weights"} <= measured.keys()
+    fillers = [row["filler"] for row in measured["scores"]["test"]]
+    assert fillers[0] == "do nothing"
+    assert fillers[-1] == "autoencoder"
+    for picture in measured["pictures"]:
+        assert (tmp_path / "run" / picture).stat().st_size > 1000
+
+
+def test_a_folder_of_ones_own_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(12):
+        coarse = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8))
+        coarse.resize((180, 120), Image.Resampling.BICUBIC).save(tmp_path / "photos" / f"{i}.jpg")
+    (tmp_path / "photos" / "broken.jpg").write_text("no picture")
+    options = ["-p", "profile", "smoke", "-p", "dataset", "folder", "-r", "data_dir", str(tmp_path / "photos")]
+    run = papermill("01_autoencoder", tmp_path, *options, "-p", "n_train", "10", "-p", "n_test", "2")
+    assert run.returncode == 0, run.stderr[-2000:]
+    measured = results(tmp_path)
+    assert measured["data"]["name"] == "folder photos"
+    assert measured["data"]["counts"] == {"train": 10, "test": 2}
+    assert "unseen" not in measured["scores"], "what was not measured is absent"
+    assert "1 of 13 files skipped: broken.jpg" in (tmp_path / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
+        ("01_autoencoder", ["-p", "epochs", "abc"], "epochs must be a whole number, and 'abc' is not."),
+        ("01_autoencoder", ["-y", "lr: 1e-3"], "in YAML, numbers like 1e-3 need a point: 1.0e-03"),
+        ("01_autoencoder", ["-p", "profile", "paper"], "this run needs afhq-wild, which is not fetched for you"),
+        ("00_masks_and_metrics", ["-p", "seed", "-1"], "seed must lie between 0 and 2147483647"),
+    ],
+)
+def test_wrong_parameters_fail_under_bare_papermill(tmp_path, name, options, sentence):
+    run = papermill(name, tmp_path, *options)
+    assert run.returncode == 1
+    assert sentence in run.stderr
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+# --- make course ---
+
+
+def write_notebook(path, source):
+    import nbformat
+
+    parameters = nbformat.v4.new_code_cell(
+        '# Defaults\nprofile: str = "demo"  # p\nout_dir: str = None  # o', metadata={"tags": ["parameters"]}
+    )
+    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    cells = [nbformat.v4.new_markdown_cell("# A title"), parameters, nbformat.v4.new_code_cell(source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+def test_course_runs_all_notebooks_though_one_fails_and_skips_good_ones_the_next_time(tmp_path, capsys):
+    good = write_notebook(
+        tmp_path / "00_good.ipynb",
+        "import json, pathlib\nout = pathlib.Path(out_dir)\nout.mkdir(parents=True, exist_ok=True)\n"
+        'row = {"filler": "do nothing", "hole MSE": {"mean": 0.25}}\n'
+        '(out / "results.json").write_text(json.dumps({"scores": {"test": [row]}}))',
+    )
+    bad = write_notebook(tmp_path / "01_bad.ipynb", "1 / 0")
+    last = write_notebook(tmp_path / "02_last.ipynb", "print(profile)")
+    folder = tmp_path / "course"
+    assert course.main(folder, [good, bad, last]) == 1
+    first = capsys.readouterr().out
+    assert "00_good: done" in first
+    assert "01_bad: failed" in first
+    assert "02_last: done" in first
+    assert "2 of 3 notebooks" in first
+    page = (folder / "index.html").read_text()
+    assert page.count("<h2>A title</h2>") == 3
+    assert "0.2500" in page
+    assert 'class="failed"' in page
+    assert (folder / "00_good.html").exists()
+    assert course.main(folder, [good, last]) == 0
+    assert "00_good: up to date" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 12, "12 s"), (8, 420, "8 s in one cell")])
+def test_course_ends_a_notebook_that_hangs_and_runs_it_once_more(tmp_path, capsys, monkeypatch, cell, notebook, said):
+    marker = tmp_path / "first_time"
+    hangs_once = write_notebook(
+        tmp_path / "00_hangs.ipynb",
+        f"import pathlib, time\nmarker = pathlib.Path({str(marker)!r})\n"
+        "if not marker.exists():\n    marker.write_text('')\n    time.sleep(600)",
+    )
+    monkeypatch.setattr(course, "CELL_SECONDS", cell)
+    monkeypatch.setattr(course.run_notebook, "__defaults__", (notebook,))
+    assert course.main(tmp_path / "course", [hangs_once]) == 0
+    out = capsys.readouterr().out
+    assert f"00_hangs: took longer than {said}; running it once more" in out
+    assert "00_hangs: done" in out

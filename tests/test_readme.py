@@ -1,0 +1,52 @@
+"""The README is held to what is in the repository: its numbers, links and commands."""
+
+import json
+import re
+from pathlib import Path
+from statistics import mean
+
+from inpaintkit import report
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+MAP = [line for line in README.splitlines() if line.startswith("|")]
+
+
+def row(words):
+    (found,) = [line for line in MAP if words in line]
+    return found
+
+
+def test_every_notebook_is_on_the_map_with_its_badge():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        line = row(f"(notebooks/{path.name})")
+        assert f"colab.research.google.com/github/inpaintkit/inpaintkit/blob/main/notebooks/{path.name}" in line
+
+
+def test_numbers_on_the_map_are_those_of_the_recorded_runs():
+    for line in report.comparison("01_autoencoder", "autoencoder"):
+        cells = row(f"{line['setting']} hole, 128x128")
+        assert f" {line['reported']:.4f} " in cells
+        if line["reproduced"] is None:
+            assert "not run" in cells
+            continue
+        for name in ("reproduced", "do nothing", "best classic"):
+            assert f" {line[name]:.4f}" in cells, name
+        assert f" {line['minutes']:.0f} |" in cells
+        assert ("not comparable" in cells) == (line["comparable?"] != "yes")
+    record = json.loads((ROOT / "results" / "01_autoencoder-effects.json").read_text())
+    demo = [run["scores"]["16 authors"]["test"]["mean"] for run in record["runs"] if not run["parameters"]]
+    classics = {name: scores["mean"] for name, scores in record["references"]["16 authors"]["test"].items()}
+    cells = row("`demo`")
+    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f})" in cells
+    assert f" {classics['do nothing']:.4f} " in cells
+    assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
+
+
+def test_links_and_make_targets_exist():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make (\w+)", README):
+        if target not in ("sure", "room"):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
