@@ -96,14 +96,18 @@ def check_parameters(namespace: dict, allowed: dict) -> dict:
     range.
     """
     cells = namespace.get("In", [])
-    declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=None)
-    if declared_at is None:
+    annotations = {name: kind for name, kind in namespace.get("__annotations__", {}).items() if name in allowed}
+    if not annotations:
         raise ValueError(f'the parameters cell was not run: run the cell that starts with "{MARK}" first.')
-    declared = {
-        node.target.id: (node.annotation.id, ast.literal_eval(node.value))
-        for node in ast.parse(cells[declared_at]).body
-        if isinstance(node, ast.AnnAssign)
-    }
+    declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=None)
+    if declared_at is None:  # a runner that keeps no history, as nbval; such a one injects nothing either
+        cells, declared_at, declared = [], 0, {name: (kind.__name__, None) for name, kind in annotations.items()}
+    else:
+        declared = {
+            node.target.id: (node.annotation.id, ast.literal_eval(node.value))
+            for node in ast.parse(cells[declared_at]).body
+            if isinstance(node, ast.AnnAssign)
+        }
     # A cell that was injected before the parameters cell was rerun by hand no longer counts.
     injected = [cell for cell in cells[declared_at + 1 :] if cell.startswith(INJECTED)]
     for cell in injected:

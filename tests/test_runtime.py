@@ -76,6 +76,16 @@ def test_bad_parameters_end_with_one_sentence(injected, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_runner_without_history_gets_the_values_and_still_the_ranges():
+    """nbval runs cells without storing them in the history."""
+    namespace = notebook() | {"In": [""]}
+    assert runtime.check_parameters(namespace, ALLOWED) == {
+        name: value for name, value in check().items() if name in ALLOWED
+    }
+    with pytest.raises(ValueError, match="side must be one of 16, 32"):
+        runtime.check_parameters(namespace | {"side": 17}, ALLOWED)
+
+
 def test_missing_parameters_cell_is_named():
     with pytest.raises(ValueError, match="run the cell that starts with"):
         runtime.check_parameters({"In": ["x = 1"]}, ALLOWED)
