@@ -85,7 +85,9 @@ def _show(figure, kind: str, save: str | Path | None) -> None:
     if kind == "jpeg":
         picture.save(buffer, "JPEG", quality=55, optimize=True)
     else:
-        picture.quantize(64, dither=PIL.Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        picture.quantize(128, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
+            buffer, "PNG", optimize=True
+        )
     display(Image(buffer.getvalue(), format=kind))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
