@@ -38,7 +38,9 @@ class MeanFill(masking.Filler):
 
 
 class _PerImage(masking.Filler):
-    """A fill that works on one (H, W, C) NumPy image and one (H, W) mask at a time."""
+    """A fill that works on one (H, W, C) NumPy image and one (H, W) mask at a time, on ``workers`` images at once."""
+
+    workers = os.cpu_count()  # most of the work is done by libraries that let other threads run
 
     def accepts(self, shape, mask):
         if mask.shape[1] != 1:
@@ -47,7 +49,7 @@ class _PerImage(masking.Filler):
 
     def __call__(self, masked, mask):
         images, masks = masked.permute(0, 2, 3, 1).cpu().numpy(), mask[:, 0].cpu().numpy()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the work is done by libraries that let others run
+        with ThreadPoolExecutor(self.workers) as pool:
             filled = np.stack(list(pool.map(self.fill, images, masks)))
         pred = torch.from_numpy(filled).to(masked.dtype).permute(0, 3, 1, 2).to(masked.device)
         return torch.where(mask, pred, masked)
@@ -165,6 +167,8 @@ class Exemplar(_PerImage):
     with their confidence term and without their data term. (OpenCV's contrib modules have a patch-based method too,
     shift map, but in version 5.0 it copies pixels of the hole itself when images are as small as ours.)
     """
+
+    workers = 1  # its matrix products use all cores
 
     def __init__(self, width: int = 7):
         self.width, self.name = width, f"patch-based, {width}x{width}"
