@@ -32,19 +32,10 @@ td, th { padding: 0.15rem 0.7rem; border-bottom: 1px solid #ddd } section { marg
 
 
 def inputs_hash(notebook: Path) -> str:
-    """Changes whenever a run could end differently: the notebook, the package, the recorded runs, the installed
-    versions.
-    """
-    root = Path(__file__).parent
-    files = [
-        notebook,
-        *sorted(root.rglob("*.py")),
-        *sorted(root.rglob("*.csv")),
-        *sorted(runtime.results_dir().glob("*.*")),
-    ]
-    lock = root.parent / "requirements.lock"
-    digest = hashlib.sha256()
-    for path in [*files, *([lock] if lock.exists() else [])]:
+    """Changes when a run could end differently: notebook, package, recorded runs, installed versions."""
+    lock = NOTEBOOKS.parent / "requirements.lock"
+    digest = hashlib.sha256(runtime.package_hash().encode())
+    for path in [notebook, *sorted(runtime.results_dir().glob("*.*")), *([lock] if lock.exists() else [])]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -6,6 +6,7 @@ generator's device.
 """
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,9 @@ def _fractions(place) -> tuple[float, float]:
 
 
 def squares(n: int, size: int | tuple[int, int], side: int, count: int, generator: torch.Generator) -> torch.Tensor:
-    """``count`` square holes in each image, each placed at random; they may overlap, so read `coverage`. (n, 1, H,
-    W).
+    """``count`` square holes in each image, each placed at random; they may overlap, so read `coverage`.
+
+    Returns (n, 1, H, W).
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, and {count} is not.")
@@ -107,11 +109,10 @@ def pixels(
 def strokes(
     n: int, size: int | tuple[int, int], generator: torch.Generator, count: int = 3, bends: int = 5, width: float = 0.06
 ) -> torch.Tensor:
-    """Free-form holes: ``count`` brush strokes with ``bends`` turns each, ``width`` of the shorter side thick. (n, 1,
-    H, W).
+    """Free-form holes: ``count`` brush strokes with ``bends`` turns each, ``width`` of the shorter side thick.
 
     A stroke is a random walk drawn with a round brush, after the idea of Yu et al. 2019, "Free-Form Image Inpainting
-    with Gated Convolution", section 3.4; the lengths and angles are ours.
+    with Gated Convolution", section 3.4; the lengths and angles are ours. Returns (n, 1, H, W).
     """
     height, image_width = _height_width(size)
     device, short = generator.device, min(height, image_width)
@@ -143,10 +144,9 @@ def text(
     words: str = "text that covers a photograph",
     height: float = 0.15,
 ) -> torch.Tensor:
-    """Overlaid text, as on a stamped preview: ``words`` repeated in lines, shifted at random in each image. (n, 1, H,
-    W).
+    """Overlaid text, as on a stamped preview: ``words`` repeated in lines, shifted at random in each image.
 
-    ``height`` is the height of a line as a share of the image's.
+    ``height`` is the height of a line as a share of the image's. Returns (n, 1, H, W).
     """
     rows, columns = _height_width(size)
     line = max(6, round(height * rows))
@@ -249,9 +249,7 @@ def composite(image: torch.Tensor, pred: torch.Tensor, mask: torch.Tensor) -> to
 
 
 def check(image: torch.Tensor, mask: torch.Tensor) -> None:
-    """Raises ValueError or TypeError with one sentence unless image and mask fit together and can be filled and
-    scored.
-    """
+    """Raises ValueError or TypeError with one sentence unless image and mask can be filled and scored together."""
     if image.dtype != torch.float32 or mask.dtype != torch.bool:
         raise TypeError(
             f"images must be float32 in [0, 1] and masks bool, and these are {image.dtype} and {mask.dtype}: "
@@ -277,7 +275,7 @@ def check(image: torch.Tensor, mask: torch.Tensor) -> None:
         raise ValueError(f"{int(full.sum())} of {len(mask)} masks are nothing but hole: no known pixel is left.")
 
 
-class Filler:
+class Filler(ABC):
     """Anything that fills holes: ``pred = filler(masked, mask)``, from do nothing to a trained network.
 
     ``masked`` (B, C, H, W) in [0, 1] with the hole already filled by some value, ``mask`` (B, 1 or C, H, W); ``pred``
@@ -290,8 +288,9 @@ class Filler:
         """None, or one sentence saying why this filler cannot take images of ``shape`` (B, C, H, W) with this mask."""
         return None
 
+    @abstractmethod
     def __call__(self, masked: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """The filled images, (B, C, H, W)."""
 
 
 def _height_width(size: int | tuple[int, int]) -> tuple[int, int]:

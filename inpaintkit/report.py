@@ -13,9 +13,7 @@ def reported(work: str) -> list[dict[str, str]]:
 
 
 def paper_runs(work: str) -> list[dict]:
-    """The recorded runs at the paper's scale: every results/WORK-paper-*.json, a results.json as the notebook wrote
-    it.
-    """
+    """The recorded runs at the paper's scale: every results/WORK-paper-*.json (see tools/record_run.py)."""
     files = sorted(runtime.results_dir().glob(f"{work}-paper-*.json"))
     return [json.loads(path.read_text(encoding="utf8")) for path in files]
 

@@ -41,9 +41,7 @@ INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch (CPU and GPU). Holes and data order have generators of their own: see
-    `generator`.
-    """
+    """Seeds Python, NumPy and torch (CPU and GPU). Holes and data order have their own: see `generator`."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still use the global state)
     torch.manual_seed(seed)
@@ -223,6 +221,15 @@ def fingerprint(*arrays) -> str:
         array = np.ascontiguousarray(array.cpu().numpy() if isinstance(array, torch.Tensor) else array)
         digest.update(f"{array.shape}{array.dtype}".encode())
         digest.update(array.data if array.size else b"")
+    return digest.hexdigest()[:12]
+
+
+def package_hash() -> str:
+    """First 12 hex digits of the SHA-256 of the package's sources, so that no run is taken for one of other code."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *package.glob("*.csv")]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

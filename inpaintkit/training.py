@@ -36,9 +36,7 @@ class Recipe(Protocol):
         """Draws holes for a batch of images (B, C, H, W) in [0, 1]: returns (masked, mask)."""
 
     def step(self, batch: tuple[torch.Tensor, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """One training step on (image, masked, mask), backward passes and optimiser steps included; returns its
-        losses.
-        """
+        """One training step on (image, masked, mask), backward passes and optimisers included; returns its losses."""
 
 
 @dataclass
@@ -284,9 +282,7 @@ class _Flag:
 
 @contextlib.contextmanager
 def _finish_step_first():
-    """While active, Ctrl-C, the notebook's stop button and SIGTERM only raise a flag, so that no step is left half
-    done.
-    """
+    """While active, Ctrl-C, a notebook's stop button and SIGTERM only raise a flag: no step is left half done."""
     flag = _Flag()
     if threading.current_thread() is not threading.main_thread():  # signals cannot be caught elsewhere
         yield flag

@@ -1,6 +1,4 @@
-"""The rules of the notebooks, read from the files; running them is nbval's work (see the Makefile) and
-test_papermill's.
-"""
+"""The rules of the notebooks, read from the files; nbval (see the Makefile) and test_papermill run them."""
 
 import ast
 import json
@@ -103,9 +101,7 @@ def test_papermill_sees_every_parameter(name):
 
 @every_notebook
 def test_compared_cells_hold_counts_and_outputs(name):
-    """nbval compares nothing in a cell without a count: a notebook stripped of its outputs would pass whatever it
-    says.
-    """
+    """nbval compares nothing in a cell without a count: a stripped notebook would pass whatever it says."""
     compared = [cell for cell in code_cells(name) if "nbval-ignore-output" not in tags(cell)]
     assert all(cell.execution_count for cell in code_cells(name))
     shows = [cell for cell in compared if "print(" in cell.source or cell.source.rstrip().splitlines()[-1] == "cfg"]
@@ -144,9 +140,7 @@ def test_no_loop_of_its_own_and_no_helper_twice(name):
 
 
 def test_a_notebook_that_is_wrong_fails():
-    """The canary: three cells whose stored outputs are false in different ways. If nbval let one pass, it would prove
-    nothing.
-    """
+    """The canary: three cells whose stored outputs are false in different ways; nbval must let none pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
     result = subprocess.run(
         [*command, str(Path(__file__).parent / "canary.ipynb")],

@@ -13,9 +13,7 @@ SOURCE = Path(__file__).parent.parent / "tools" / "setup_env.py"
 
 @pytest.fixture
 def setup(tmp_path, monkeypatch):
-    """tools/setup_env.py for a checkout in tmp_path; ``setup.calls`` collects the commands, ``setup.fails`` one to
-    fail.
-    """
+    """tools/setup_env.py for a checkout in tmp_path; ``calls`` collects the commands, ``fails`` names one to fail."""
     spec = importlib.util.spec_from_file_location("setup_env", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

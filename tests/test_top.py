@@ -233,7 +233,7 @@ def test_effects_are_recorded_once_resumed_and_shared(small_study, tmp_path, mon
     assert not list(tmp_path.rglob("checkpoint.pt")), "finished runs need none"
     monkeypatch.setattr(study, "run", lambda *_: pytest.fail("trained again"))
     assert effects.record("01_autoencoder", "decoder, output", seeds=(0, 1), runs=tmp_path) == record
-    monkeypatch.setattr(effects, "_sources", lambda: "the package has changed")
+    monkeypatch.setattr(runtime, "package_hash", lambda: "the package has changed")
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         effects.record("01_autoencoder", "decoder", seeds=(0,), runs=tmp_path)
     assert study.difference(record, {"side": 32}) == "not run"

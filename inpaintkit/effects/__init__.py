@@ -6,7 +6,6 @@ finished run is kept, so that an interrupted session continues where it stopped;
 are made anew.
 """
 
-import hashlib
 import importlib
 import json
 from dataclasses import dataclass
@@ -30,9 +29,7 @@ class Effect:
 
 
 def study(notebook: str):
-    """The module that defines a notebook's effects: EFFECTS, run(parameters, seed, out_dir), references(),
-    verdicts().
-    """
+    """The module of a notebook's effects: it has EFFECTS, run(parameters, seed, out_dir), references(), verdicts()."""
     if notebook not in STUDIES:
         raise ValueError(f"there is no study {notebook!r}; there are {', '.join(STUDIES)}.")
     return importlib.import_module(STUDIES[notebook])
@@ -58,7 +55,7 @@ def record(notebook: str, names: str = "all", seeds: tuple[int, ...] = SEEDS, ru
     package's sources.
     """
     module = study(notebook)
-    folder = Path(runs or runtime.runs_dir("effects") / notebook) / _sources()
+    folder = Path(runs or runtime.runs_dir("effects") / notebook) / runtime.package_hash()
     wanted = []
     for name in select(notebook, names):
         for parameters in module.EFFECTS[name].variants.values():
@@ -79,15 +76,6 @@ def record(notebook: str, names: str = "all", seeds: tuple[int, ...] = SEEDS, ru
     if done and not references.exists():
         runtime.write_json(references, module.references())
     return {"references": json.loads(references.read_text(encoding="utf8")) if done else {}, "runs": done}
-
-
-def _sources() -> str:
-    """A hash of the package, so that a finished run is never taken for one of other code."""
-    package = Path(runtime.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.glob("*.csv")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def recorded(notebook: str) -> dict | None:

@@ -65,9 +65,7 @@ EFFECTS = {
 
 
 def fixed_holes(n: int, size: int) -> dict[str, torch.Tensor]:
-    """The fixed holes that everything is scored on, by name: (n, 1, size, size) each, the same for every filler and
-    seed.
-    """
+    """The fixed holes that everything is scored on, by name: (n, 1, size, size), the same for all fillers and seeds."""
     generator = runtime.generator(0)
     varied = [
         masking.square(1, size, int(side), "random", generator)

@@ -15,9 +15,7 @@ from inpaintkit import masking
 
 
 def patches(channel: torch.Tensor, width: int, stride: int = 1) -> torch.Tensor:
-    """All ``width`` x ``width`` patches of one channel (H, W), as a view without copying: (rows, columns, width,
-    width).
-    """
+    """All ``width`` x ``width`` patches of one channel (H, W), without copying: (rows, columns, width, width)."""
     return channel.unfold(0, width, stride).unfold(1, width, stride)
 
 
@@ -64,9 +62,7 @@ def gradient_descent(
 
 
 def largest_stable_rate(x: torch.Tensor) -> float:
-    """The learning rate above which gradient descent on the mean squared error diverges: 1 / largest eigenvalue of
-    X'X/n.
-    """
+    """The rate above which gradient descent on the mean squared error diverges: 1 / largest eigenvalue of X'X/n."""
     x = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], 1)
     return (1 / torch.linalg.eigvalsh(x.T @ x / len(x))[-1]).item()
 
@@ -80,9 +76,7 @@ def predict_linear(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def perceptron(seed: int = 0) -> nn.Sequential:
-    """24 neighbours -> 16 ReLU -> 1, 417 parameters, initialised as the authors did: N(0, 1) cut at 2, biases 0.1 and
-    0.
-    """
+    """24 neighbours -> 16 ReLU -> 1, 417 parameters, initialised as the authors did (N(0, 1) cut at 2)."""
     net = nn.Sequential(
         nn.Linear(24, 16),  # 5x5 without the centre
         nn.ReLU(),

@@ -6,6 +6,7 @@ bits, which costs up to 1/510 per value.
 """
 
 import os
+from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -54,8 +55,9 @@ class _PerImage(masking.Filler):
         pred = torch.from_numpy(filled).to(masked.dtype).permute(0, 3, 1, 2).to(masked.device)
         return torch.where(mask, pred, masked)
 
+    @abstractmethod
     def fill(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """The filled image, (H, W, C) in [0, 1]."""
 
 
 class RingMean(_PerImage):
@@ -105,8 +107,7 @@ class Box(masking.Filler):
 
 
 class Harmonic(_PerImage):
-    """The smoothest surface in the sense of the Laplace equation: each missing pixel is the mean of its four
-    neighbours.
+    """The surface of the Laplace equation: each missing pixel is the mean of its four neighbours.
 
     At the image border the missing neighbours are left out of the mean. Solved exactly, as one sparse linear system.
     """
