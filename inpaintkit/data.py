@@ -23,6 +23,8 @@ from inpaintkit import runtime
 
 BY_HAND = {  # the papers' own sets that have to be fetched by hand: what to fetch, which folder to name
     "afhq-wild": "Animal Faces (AFHQ) from Kaggle, andrewmvd/animal-faces, and data_dir=.../afhq/train/wild",
+    "ffhq": "the thumbnails of Flickr-Faces-HQ from github.com/NVlabs/ffhq-dataset, and data_dir=.../thumbnails128x128",
+    "animals10": "Animals-10 from Kaggle, alessiocorrado99/animals10, and data_dir=.../raw-img",
 }
 WIDEST_CROP = 128  # the guard band between the train and test regions of embedded-v1 is this wide
 DARK, FLAT = 0.1, 0.02  # crops with a lower mean or standard deviation are dropped
@@ -70,9 +72,10 @@ def open(
 ) -> Images:
     """Opens a data set as `Images` of ``size`` x ``size`` pixels, RGB or grey.
 
-    ``dataset``: "embedded" or "folder" (``data_dir`` names the tree of pictures). ``n_train`` and ``n_test`` None
-    mean all there is (embedded: 4,000 random training crops; folder: 70 % and 30 %). ``seed`` chooses the training
-    crops or the split; embedded test crops do not depend on it.
+    ``dataset``: "embedded", "embedded:NAME" (trained and tested on one of its photographs) or "folder" (``data_dir``
+    names the tree of pictures). ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training
+    crops; folder: 70 % and 30 %). ``seed`` chooses the training crops or the split; embedded test crops do not depend
+    on it.
 
     Raises ValueError, FileNotFoundError or NotADirectoryError with one sentence; unreadable pictures are skipped with a
     warning that names them.
@@ -80,8 +83,9 @@ def open(
     for name, value in (("n_train", n_train), ("n_test", n_test)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, or None for all there is, and {value} is not.")
-    if dataset == "embedded":
-        return _open_embedded(size, colour, n_train, n_test, seed)
+    kind, colon, name = dataset.partition(":")
+    if kind == "embedded":
+        return _open_embedded(name if colon else None, size, colour, n_train, n_test, seed)
     if dataset == "folder":
         return _open_folder(data_dir, size, colour, n_train, n_test, seed)
     if dataset in BY_HAND:
@@ -132,7 +136,7 @@ def _usable(crop: torch.Tensor) -> bool:
     return crop.mean() >= DARK and crop.std() >= FLAT
 
 
-def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
+def _open_embedded(only, size, colour, n_train, n_test, seed) -> Images:
     if not 8 <= size <= WIDEST_CROP:
         raise ValueError(
             f"size must lie between 8 and {WIDEST_CROP} for the embedded photographs, and {size} does not."
@@ -140,7 +144,11 @@ def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
     parts = {"train": [], "test": [], "unseen": []}
     for row in regions():
         box = tuple(int(row[side]) for side in ("top", "left", "bottom", "right"))
-        parts[row["part"]].append((row["photograph"], box))
+        if row["part"] == "unseen" or only in (None, row["photograph"]):
+            parts[row["part"]].append((row["photograph"], box))
+    if not parts["train"]:
+        known = ", ".join(sorted({row["photograph"] for row in regions() if row["part"] == "train"}))
+        raise ValueError(f"dataset='embedded:NAME' takes one of {known}, and {only!r} is not.")
     n_train, dropped = 4000 if n_train is None else n_train, 0
     crops, names = {part: [] for part in parts}, {part: [] for part in parts}
 
@@ -175,7 +183,8 @@ def _open_embedded(size, colour, n_train, n_test, seed) -> Images:
             crops[part], names[part] = ([values[i] for i in chosen] for values in (crops[part], names[part]))
     tensors = {part: torch.stack(values) for part, values in crops.items()}
     notes = {"crops dropped as nearly black or flat": dropped}
-    return Images("embedded-v1", tensors["train"], tensors["test"], names, tensors["unseen"], notes)
+    name = f"embedded-v1, {only} alone" if only else "embedded-v1"
+    return Images(name, tensors["train"], tensors["test"], names, tensors["unseen"], notes)
 
 
 # --- folder: any tree of pictures -----------------------------------------------------------------------------------

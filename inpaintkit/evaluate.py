@@ -26,6 +26,8 @@ SCORES = {
     "image NMSE [-1,1]": lambda raw, full, image, mask: metrics.nmse(full, image, value_range="[-1,1]"),
     "raw MSE": lambda raw, full, image, mask: metrics.mse(raw, image),
     "raw SSIM": lambda raw, full, image, mask: metrics.ssim(raw, image),
+    "raw SSIM, uniform": lambda raw, full, image, mask: metrics.ssim(raw, image, kind="uniform7"),
+    "raw SSIM, global": lambda raw, full, image, mask: metrics.ssim(raw, image, kind="global"),
 }
 
 

@@ -24,7 +24,7 @@ READINGS = ("as_written", "as_run", "fixed")
 # What every notebook takes. A tuple of two numbers is a range, a set holds the allowed values, None allows anything.
 COMMON = {
     "profile": set(PROFILES),
-    "dataset": {"embedded", "folder"},
+    "dataset": None,  # `data.open` knows which there are
     "data_dir": None,
     "seed": (0, 2**31 - 1),
     "out_dir": None,
@@ -55,6 +55,11 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 def pick_device() -> torch.device:
     """CUDA if there is one, else the CPU. Apple's GPU is left out: it has no float64, in which scores are computed."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(device: torch.device) -> str:
+    """Mixed precision ("bf16") on a GPU that has it (Ampere and later; a T4 has not), else "fp32"."""
+    return "bf16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
 
 
 def device_name(device: torch.device) -> str:

@@ -221,20 +221,13 @@ class _Run:
         state |= {"holes": self.holes.get_state(), "torch": torch.get_rng_state()}
         if self.holes.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.holes.device)
-        with runtime.atomic_write(self.path) as part:
-            try:
-                torch.save(state, part)
-            except RuntimeError as error:  # how torch reports a full disk
-                raise OSError(f"is the disk full? {error}") from error
+        _write(self.path, state)
 
     def load(self, device: torch.device) -> int:
         """Restores the run and returns the step to continue at: 0 if there is nothing to continue."""
         if self.out_dir is None or not self.path.exists():
             return 0
-        try:
-            state = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception as error:  # damaged files fail in many ways, all of which mean the same
-            raise ValueError(f"{self.path} is not a readable checkpoint: delete it to start anew ({error}).") from error
+        state = _read(self.path, device)
         saved = state.get("identity", {})
         differing = [name for name, value in self.identity.items() if name not in saved or saved[name] != value]
         missing = [name for name in self._parts() if name not in state]
@@ -273,30 +266,53 @@ def _evaluating(modules: nn.Module):
         modules.train()
 
 
-class _Flag:
-    raised = False
-
-    def __bool__(self):
-        return self.raised
-
-
 @contextlib.contextmanager
 def _finish_step_first():
-    """While active, Ctrl-C, a notebook's stop button and SIGTERM only raise a flag: no step is left half done."""
-    flag = _Flag()
+    """Yields a list, empty until Ctrl-C, a notebook's stop button or SIGTERM comes: no step is left half done."""
+    came = []
     if threading.current_thread() is not threading.main_thread():  # signals cannot be caught elsewhere
-        yield flag
+        yield came
         return
-
-    def raise_flag(*_):
-        flag.raised = True
-
-    previous = {number: signal.signal(number, raise_flag) for number in (signal.SIGINT, signal.SIGTERM)}
+    note = lambda number, _: came.append(number)  # noqa: E731
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield flag
+        yield came
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def save_weights(path: str | Path, modules: nn.Module) -> Path:
+    """The weights alone, a third of a checkpoint with Adam's two moments: to keep, to send, to fill holes with."""
+    _write(path, modules.state_dict())
+    return Path(path)
+
+
+def load_weights(path: str | Path, modules: nn.Module) -> None:
+    """Puts saved weights into ``modules``. Raises ValueError if they are not this model's, FileNotFoundError."""
+    state, own = _read(path), modules.state_dict()
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    wrong += [name for name in state if name not in own]
+    if wrong:
+        raise ValueError(f"{path} holds the weights of another model ({wrong[0]} differs).")
+    modules.load_state_dict(state)
+
+
+def _write(path: str | Path, state: dict) -> None:
+    with runtime.atomic_write(path) as part:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(f"is the disk full? {error}") from error
+
+
+def _read(path: str | Path, device: torch.device | str = "cpu") -> dict:
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged files fail in many ways, all of which mean the same
+        raise ValueError(f"{path} cannot be read: delete it to start anew ({error}).") from error
 
 
 def weights_hash(modules: nn.Module) -> str:

@@ -52,6 +52,14 @@ def test_embedded_crops_stay_in_their_regions_and_hold_something(size):
     assert len(counts) == 8, "every training photograph gives crops"
 
 
+def test_one_photograph_alone():
+    images = data.open("embedded:brick", size=52, colour=False, n_train=40)
+    for part in ("train", "test"):
+        assert {name.split("@")[0] for name in images.names[part]} == {"brick"}
+    assert images.name == "embedded-v1, brick alone"
+    assert images.fingerprint["unseen"] == data.open("embedded", size=52, colour=False, n_train=8).fingerprint["unseen"]
+
+
 def test_seed_changes_training_crops_only():
     a, b, again = (data.open("embedded", size=64, n_train=40, seed=seed) for seed in (0, 1, 0))
     assert a.fingerprint == again.fingerprint
@@ -181,6 +189,10 @@ def test_unusable_folders_end_with_one_sentence(tmp_path, prepare, arguments, er
     [
         ({"dataset": "imagenet"}, "'imagenet' is not known"),
         ({"dataset": "afhq-wild"}, "get Animal Faces"),
+        ({"dataset": "ffhq"}, "needs ffhq, which is not fetched for you: get the thumbnails of Flickr-Faces-HQ"),
+        ({"dataset": "animals10"}, "needs animals10, which is not fetched for you: get Animals-10 from Kaggle"),
+        ({"dataset": "embedded:rocket"}, "takes one of astronaut, brick, .*, and 'rocket' is not"),
+        ({"dataset": "embedded:"}, "takes one of astronaut"),
         ({"dataset": "embedded", "size": 256}, "size must lie between 8 and 128"),
         ({"dataset": "embedded", "size": 64, "n_test": 10_000}, "more than the 315 test crops"),
         ({"dataset": "embedded", "n_train": 0}, "n_train must be at least 1, or None for all there is, and 0 is not"),

@@ -178,8 +178,33 @@ def test_damaged_checkpoint_is_named(tmp_path):
     fit(ToyGan(), tmp_path, epochs=1)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"checkpoint.pt is not a readable checkpoint: delete it"):
+    with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read: delete it"):
         fit(ToyGan(), tmp_path, epochs=1)
+
+
+def test_weights_alone_are_smaller_and_come_back(tmp_path):
+    recipe = ToyGan()
+    fit(recipe, tmp_path, epochs=1)
+    path = training.save_weights(tmp_path / "weights.pt", recipe.modules)
+    assert path.stat().st_size < (tmp_path / "checkpoint.pt").stat().st_size
+    other = ToyGan()
+    assert training.weights_hash(other.modules) != training.weights_hash(recipe.modules)
+    training.load_weights(path, other.modules)
+    assert training.weights_hash(other.modules) == training.weights_hash(recipe.modules)
+
+
+def test_weights_of_another_model_or_none_are_refused(tmp_path):
+    path = training.save_weights(tmp_path / "weights.pt", ToyGan().modules)
+    narrow = nn.ModuleDict({"g": nn.Conv2d(3, 4, 3)})
+    before = training.weights_hash(narrow)
+    with pytest.raises(ValueError, match=r"weights.pt holds the weights of another model \(g.weight differs\)"):
+        training.load_weights(path, narrow)
+    assert training.weights_hash(narrow) == before
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"weights.pt cannot be read"):
+        training.load_weights(path, narrow)
+    with pytest.raises(FileNotFoundError):
+        training.load_weights(tmp_path / "nothing.pt", narrow)
 
 
 def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
