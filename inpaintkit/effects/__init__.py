@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from inpaintkit import runtime
 
-STUDIES = {"01_autoencoder": "inpaintkit.effects.autoencoder"}
+STUDIES = {"01_autoencoder": "inpaintkit.effects.autoencoder", "02_vae": "inpaintkit.effects.vae"}
 SEEDS = (0, 1, 2)
 
 
