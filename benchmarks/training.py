@@ -1,4 +1,4 @@
-"""One training step of the autoencoder: as it is set up here against the plain way, side by side in one run.
+"""One training step of each network: as it is set up here against the plain way, side by side in one run.
 
 Each way runs in a process of its own, because glibc's memory setting cannot be taken back.
 """
@@ -11,47 +11,68 @@ from statistics import median
 import torch
 
 from inpaintkit import runtime
-from inpaintkit.models import autoencoder
+from inpaintkit.models import autoencoder, vae
+
+CASES = {  # name: (pictures in a batch, steps to time, pictures in an epoch of the paper)
+    "autoencoder 64": (10, 40, None),
+    "autoencoder 128": (10, 20, 3341),
+    "VAE 52": (32, 20, None),
+    "VAE 100": (32, 6, 25_000),
+}
 
 
-def step_seconds(kept_memory: bool, fused_channels_last: bool, size: int) -> float:
+def build(case: str):
+    """The recipe and a batch of random pictures: notebook 01's network, or 02's (52: demo, 100: the article's)."""
+    name, size = case.split()
+    n, size = CASES[case][0], int(size)
+    if name == "autoencoder":
+        return autoencoder.Recipe(autoencoder.Autoencoder(size)), torch.rand(n, 3, size, size)
+    given = {"profile": "paper" if size == 100 else "demo", "reading": "fixed"}
+    cfg = runtime.configure(given, vae.PROFILES, vae.READINGS)
+    return vae.Recipe(vae.from_config(cfg), cfg), torch.rand(n, 1, size, size)
+
+
+def measure(case: str, kept_memory: bool, fused_channels_last: bool) -> tuple[float, int]:
+    """Median seconds of a step, and the number of parameters."""
     torch.set_num_threads(2)
     if kept_memory:
         runtime.keep_freed_memory()
     torch.manual_seed(0)
-    net = autoencoder.Autoencoder(size)
-    recipe = autoencoder.Recipe(net)
+    recipe, image = build(case)
     if not fused_channels_last:
-        net.to(memory_format=torch.contiguous_format)
-        recipe.optimisers["adam"] = torch.optim.Adam(net.parameters(), lr=1e-3, eps=1e-7)
-    image = torch.rand(10, 3, size, size)
-    masked, mask = recipe.corrupt(image, None)
+        recipe.modules.to(memory_format=torch.contiguous_format)
+        options = {key: recipe.optimisers["adam"].defaults[key] for key in ("lr", "eps")}
+        recipe.optimisers["adam"] = torch.optim.Adam(recipe.modules.parameters(), **options)
+    generator = runtime.generator(0)
     times = []
-    for _ in range(40 if size == 64 else 20):
+    for _ in range(CASES[case][1]):
+        masked, mask = recipe.corrupt(image, generator)
         started = time.perf_counter()
-        recipe.step((image, masked, mask), None)
+        recipe.step((image, masked, mask), generator)
         times.append(time.perf_counter() - started)
-    return median(times[5:])
+    return median(times[len(times) // 4 :]), sum(p.numel() for p in recipe.modules.parameters())
 
 
 def main():
     if len(sys.argv) > 1:
-        kept_memory, fused, size = (int(word) for word in sys.argv[1:])
-        print(step_seconds(bool(kept_memory), bool(fused), size))
+        case, kept_memory, fused = sys.argv[1:]
+        print(*measure(case, kept_memory == "1", fused == "1"))
         return
-    for size in (64, 128):
-        weights = sum(p.numel() for p in autoencoder.Autoencoder(size).parameters())
-        print(f"{size}x{size}, batch 10, {weights:,} parameters")
+    for case, (n, _, epoch) in CASES.items():
         plain = None
         for name, options in {
-            "plain": "0 0",
-            "freed memory kept": "1 0",
-            "and fused Adam, channels last": "1 1",
+            "plain": ("0", "0"),
+            "freed memory kept": ("1", "0"),
+            "and fused Adam, channels last": ("1", "1"),
         }.items():
-            command = [sys.executable, __file__, *options.split(), str(size)]
-            seconds = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-            plain = plain or seconds
-            print(f"  {name:30} {1e3 * seconds:6.1f} ms a step, x{plain / seconds:.2f}")
+            command = [sys.executable, __file__, case, *options]
+            out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            seconds = float(out[0])
+            if plain is None:
+                print(f"{case}x{case.split()[1]}, batch {n}, {int(out[1]):,} parameters")
+                plain = seconds
+            minutes = f", {seconds * epoch / n / 60:.1f} minutes an epoch of {epoch:,}" if epoch else ""
+            print(f"  {name:30} {1e3 * seconds:6.1f} ms a step, x{plain / seconds:.2f}{minutes}")
 
 
 if __name__ == "__main__":

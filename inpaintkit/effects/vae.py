@@ -52,7 +52,7 @@ EFFECTS = {
         "What does the variational part do?",
         {
             "beta 0.005 (authors)": {},
-            "beta 0: no KL term": {"beta": 0.0},
+            "beta 0: a plain autoencoder": {"beta": 0.0},
             "beta 0.05": {"beta": 0.05},
             "code of 16 numbers": {"latent": 16},
         },

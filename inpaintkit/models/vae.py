@@ -229,7 +229,8 @@ class Recipe:
 
     With ``cfg.redraw`` every batch gets new holes; without, the last channel of its images holds them (see
     `training_images`). ``cfg.augment`` mirrors half of the pictures. ``cfg.pairs="shuffled"`` is what the authors'
-    unsorted file lists can come to: every picture is compared with the truth of another one.
+    unsorted file lists can come to: every picture is compared with the truth of another one. ``cfg.beta=0`` is a plain
+    autoencoder: no code is drawn, because without the KL term nothing would bound its variance.
     """
 
     def __init__(self, net: VAE, cfg):
@@ -253,9 +254,9 @@ class Recipe:
             image, masked = (torch.where(mirrored, x.flip(3), x) for x in (image, masked))
         if self.cfg.pairs == "shuffled":
             image = image[torch.randperm(len(image), generator=generator, device=image.device)]
-        pred, mu, logvar = self.net(masked, generator)
+        pred, mu, logvar = self.net(masked, generator if self.cfg.beta else None)
         fit, divergence = reconstruction(pred, image, self.cfg.la_bug), kl(mu, logvar).mean()
-        loss = fit + 2 * self.cfg.beta * divergence / image[0].numel()
+        loss = fit + 2 * self.cfg.beta * divergence / image[0].numel() if self.cfg.beta else fit
         self.optimisers["adam"].zero_grad()
         loss.backward()
         self.optimisers["adam"].step()
