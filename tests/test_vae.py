@@ -367,3 +367,6 @@ def test_verdicts_can_fail():
     assert [holds for _, holds in study.verdicts(record(1e-6, 0.012, 0.019))] == [True, True]
     assert [holds for _, holds in study.verdicts(record(1e-3, 0.012, 0.021))] == [False, False]
     assert [holds for _, holds in study.verdicts(record(1e-6))] == [False, True]
+    nothing_affine = record(1e-6, 0.012)
+    nothing_affine["runs"].pop()
+    assert [holds for _, holds in study.verdicts(nothing_affine)] == [True, False]

@@ -8,8 +8,10 @@ are made anew.
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 from tqdm.auto import tqdm
@@ -94,6 +96,20 @@ def write(notebook: str, record: dict) -> Path:
 def matching(record: dict | None, parameters: dict) -> list[dict]:
     """The recorded runs of one variant, one per seed; none if it was not run."""
     return [run for run in (record or {}).get("runs", []) if run["parameters"] == parameters]
+
+
+def mean_spread(values: list[float]) -> str:
+    """Mean ± standard deviation, over seeds."""
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def difference(record: dict | None, changed: dict, value: Callable[[dict], float]) -> str:
+    """What changing some of the demo's parameters does, in words: mean ``value(run)`` of both, and whose hole it is."""
+    runs, demo = matching(record, changed), matching(record, {})
+    if not runs or not demo:
+        return "not run"
+    holes = "" if runs[0]["trained on"] == demo[0]["trained on"] else f", hole {runs[0]['trained on']}"
+    return f"{mean(map(value, demo)):.4f} -> {mean(map(value, runs)):.4f}{holes} ({len(runs)} seeds)"
 
 
 def stamp(record: dict | None) -> str:

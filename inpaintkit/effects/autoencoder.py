@@ -2,11 +2,10 @@
 
 import time
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 
-from inpaintkit import data, evaluate, masking, metrics, runtime, training
+from inpaintkit import data, effects, evaluate, masking, metrics, runtime, training
 from inpaintkit.effects import Effect, matching
 from inpaintkit.models import autoencoder, classical
 
@@ -201,9 +200,8 @@ def lines(record: dict | None, name: str) -> list[dict]:
             line = {"trained": label, "hole": holes, "seeds": str(len(runs))}
             for part in ("test", "unseen"):
                 values = [run["scores"][holes][part]["mean"] for run in runs]
-                spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
                 classics = record["references"][holes][part]
-                line[f"{part}: network"] = f"{mean(values):.4f}{spread}"
+                line[f"{part}: network"] = effects.mean_spread(values)
                 line[f"{part}: ring mean"] = classics["mean of a 2-pixel ring"]["mean"]
                 line[f"{part}: biharmonic"] = classics["biharmonic"]["mean"]
             table.append(line)
@@ -211,14 +209,8 @@ def lines(record: dict | None, name: str) -> list[dict]:
 
 
 def difference(record: dict | None, changed: dict) -> str:
-    """What changing some of the demo's parameters does, in words: hole MSE of both on the same test holes."""
-    runs, demo = matching(record, changed), matching(record, {})
-    if not runs or not demo:
-        return "not run"
-    holes = runs[0]["trained on"]
-    values, base = ([run["scores"][run["trained on"]]["test"]["mean"] for run in group] for group in (runs, demo))
-    other = "" if holes == demo[0]["trained on"] else f", hole {holes}"
-    return f"{mean(base):.4f} -> {mean(values):.4f}{other} ({len(values)} seeds)"
+    """What changing some of the demo's parameters does to the hole MSE on test, in words."""
+    return effects.difference(record, changed, lambda run: run["scores"][run["trained on"]]["test"]["mean"])
 
 
 def verdicts(record: dict) -> list[tuple[str, bool]]:
