@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from inpaintkit import forensics, masking, metrics, report, runtime
+from inpaintkit import effects, forensics, masking, metrics, report, runtime, training
 from inpaintkit.effects import vae as study
 from inpaintkit.models import vae
 
@@ -171,6 +171,33 @@ def test_one_batch_can_be_overfitted(grey):
     assert losses[-1] < losses[0] / 5
 
 
+def test_trains_in_mixed_precision_with_losses_and_pictures_in_float32(grey):
+    net, images = small(), (255 * grey).byte()
+    cfg = configuration(redraw=False)
+    recipe = vae.Recipe(net, cfg)
+    options = {"epochs": 2, "batch_size": 6, "seed": 0, "precision": "bf16", "progress": False, "log_every": 1}
+    history = training.fit(recipe, vae.training_images(images, cfg), **options)
+    assert len(history.losses["reconstruction"]) == 4
+    assert all(0 < loss < 1 for loss in history.losses["reconstruction"])
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {part.dtype for part in net(grey)} == {torch.float32}
+
+
+@pytest.mark.parametrize("redraw", [True, False])
+def test_a_training_in_two_parts_ends_like_one(grey, tmp_path, redraw):
+    """What the article's authors could not do; random codes, mirrored pictures and running statistics included."""
+    cfg, images = configuration(redraw=redraw, augment=True), (255 * grey).byte()
+    ended = []
+    for name, parts in {"one": (3,), "two": (1, 3)}.items():
+        for epochs in parts:
+            recipe = vae.Recipe(small(), cfg)
+            options = {"epochs": epochs, "batch_size": 4, "seed": 0, "out_dir": tmp_path / name, "progress": False}
+            training.fit(recipe, vae.training_images(images, cfg), **options)
+        ended.append(training.weights_hash(recipe.modules))
+    assert ended[0] == ended[1]
+
+
 def test_holes_of_side_and_area():
     generator = runtime.generator(0)
     side = vae.holes(configuration(size=100), 5, generator)
@@ -327,8 +354,6 @@ def small_study(monkeypatch):
 
 
 def test_every_variant_of_every_effect_can_be_trained_and_shown(small_study, tmp_path):
-    from inpaintkit import effects
-
     record = effects.record("02_vae", "all", seeds=(0,), runs=tmp_path)
     assert record["references"].keys() == {
         study.setting(study.configuration(run["parameters"])) for run in record["runs"]
