@@ -139,7 +139,7 @@ def pack_lines() -> list[dict]:
         p, counts = run["parameters"], run["data"]["counts"]
         scores = {part: {row["filler"]: row for row in rows} for part, rows in run["scores"].items()}
         line = {"data": run["data"]["name"], "train/test": f"{counts['train']:,}/{counts['test']:,}"}
-        line |= {"epochs": p["epochs"], "minutes": run["history"]["seconds"] / 60}
+        line |= {"epochs": p["epochs"], "rate": f"{p['lr']:g}", "minutes": run["history"]["seconds"] / 60}
         for part in ("train", "test"):
             ssim = scores[part]["VAE"]["raw SSIM, global"]
             line[f"VAE, {part}"] = f"{ssim['mean']:.3f} ± {ssim['sd']:.3f}"

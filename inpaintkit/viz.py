@@ -19,7 +19,7 @@ DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 4
 def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: str | Path | None = None):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
-    Shown pixel for pixel; those of up to 54 are enlarged. ``titles`` stand above the columns; ``save`` also writes
+    Shown pixel for pixel; those below 60 pixels are enlarged. ``titles`` stand above the columns; ``save`` also writes
     the figure to a file.
     """
     shown = []
@@ -27,10 +27,10 @@ def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: s
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0))
     n, height, width = shown[0].shape[:3]
-    zoom = max(1, 108 // height)
+    zoom = 80 / height if height < 60 else 1
     figure = plt.figure(figsize=(zoom * n * width / DPI, zoom * len(rows) * height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
-    axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
+    axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="antialiased")
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], rows.keys())
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], titles or [])
     axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)

@@ -17,12 +17,18 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 ODD = {"profile": "smoke", "reading": "as_written", "seed": 7, "epochs": 2, "n_train": 50, "n_test": 9}
 ODD |= {"side": 32, "hole": "random", "dense": 512, "out_act": "sigmoid"}
+ODD_VAE = {"profile": "smoke", "reading": "as_run", "seed": 3, "epochs": 2, "n_train": 40, "n_test": 7, "size": 60}
+ODD_VAE |= {"colour": True, "ratio": 0.3, "squares": 2, "latent": 12, "hidden": 40, "batch_size": 16, "redraw": True}
+ODD_VAE |= {"augment": True, "beta": 0.02, "leaky_slope": 0.5, "sample_z": False, "dataset": "folder"}
 OWN = {"profile": "smoke", "dataset": "folder", "n_train": 10, "n_test": 2}
 WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
     "no number": ("01_autoencoder", ["-p", "epochs", "abc"], "epochs must be a whole number, and 'abc' is not."),
     "YAML": ("01_autoencoder", ["-y", "lr: 1e-3"], "in YAML, numbers like 1e-3 need a point: 1.0e-03"),
     "data": ("01_autoencoder", ["-p", "profile", "paper"], "this run needs afhq-wild, which is not fetched for you"),
+    "VAE's data": ("02_vae", ["-p", "profile", "paper"], "this run needs ffhq, which is not fetched for you"),
+    "VAE's sizes": ("02_vae", ["-p", "size", "64", "-p", "profile", "smoke"], "size must be 52, 60, 68, ... 100"),
+    "no truth": ("02_vae", ["-p", "la_bug", "2"], "la_bug must be True or False, and 2 is not."),
     "range": ("00_masks_and_metrics", ["-p", "seed", "-1"], "seed must lie between 0 and 2147483647"),
 }
 
@@ -43,12 +49,13 @@ def runs(tmp_path_factory):
     """All runs of this file, two at a time: {case: (finished process, its folder)}."""
     photos = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    for i in range(12):
+    for i in range(48):
         coarse = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8))
         coarse.resize((180, 120), Image.Resampling.BICUBIC).save(photos / f"{i}.jpg")
     (photos / "broken.jpg").write_text("no picture")
     cases = {
         "odd": ("01_autoencoder", [*as_options(ODD), "-y", "lr: 2.0e-3"]),
+        "odd VAE": ("02_vae", [*as_options(ODD_VAE), "-r", "data_dir", str(photos)]),
         "own": ("01_autoencoder", [*as_options(OWN), "-r", "data_dir", str(photos)]),
     }
     cases |= {case: (name, options) for case, (name, options, _) in WRONG.items()}
@@ -82,6 +89,22 @@ def test_odd_values_are_echoed_and_used(runs):
         assert (folder / "run" / picture).stat().st_size > 1000
 
 
+def test_odd_values_of_the_vae_are_echoed_and_used(runs):
+    run, folder = runs["odd VAE"]
+    assert run.returncode == 0, run.stderr[-2000:]
+    measured = results(folder)
+    assert {name: measured["parameters"][name] for name in ODD_VAE} == ODD_VAE
+    assert measured["parameters"]["bn_test"] == "batch1", "from the reading"
+    assert measured["data"]["counts"] == {"train": 40, "test": 7}
+    assert measured["history"]["epochs"] == [1, 2]
+    assert measured["history"]["steps"][-1] == 4
+    assert set(measured["scores"]) == {"train", "test"}, "what was not measured is absent"
+    assert measured["scores"]["test"][-1]["filler"] == "VAE"
+    assert measured["survey"]["pictures"] == 7
+    for file in [*measured["pictures"], "weights.pt"]:
+        assert (folder / "run" / file).stat().st_size > 1000
+
+
 def test_a_folder_of_ones_own_pictures(runs):
     run, folder = runs["own"]
     assert run.returncode == 0, run.stderr[-2000:]
@@ -89,7 +112,7 @@ def test_a_folder_of_ones_own_pictures(runs):
     assert measured["data"]["name"].startswith("folder photos")
     assert measured["data"]["counts"] == {"train": 10, "test": 2}
     assert "unseen" not in measured["scores"], "what was not measured is absent"
-    assert "1 of 13 files skipped: broken.jpg" in (folder / "out.ipynb").read_text()
+    assert "1 of 49 files skipped: broken.jpg" in (folder / "out.ipynb").read_text()
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from inpaintkit import report
+from inpaintkit import forensics, report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -37,8 +37,32 @@ def test_numbers_on_the_map_are_those_of_the_recorded_runs():
     record = json.loads((ROOT / "results" / "01_autoencoder-effects.json").read_text())
     demo = [run["scores"]["16 authors"]["test"]["mean"] for run in record["runs"] if not run["parameters"]]
     classics = {name: scores["mean"] for name, scores in record["references"]["16 authors"]["test"].items()}
-    cells = row("`demo`")
+    cells = row("`demo`: 16x16 hole")
     assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f})" in cells
+    assert f" {classics['do nothing']:.4f} " in cells
+    assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
+
+
+def test_numbers_of_the_vae_are_those_of_the_surveys_and_effects():
+    for line in forensics.reported_lines():
+        name = {"FFHQ": "faces", "Animals-10": "animals"}[line["data"]]
+        if (line["part"], line["holes"]) == ("test", "1 x 20 %"):
+            cells = row(f"| {name}, 1 x 20 %, **SSIM**")
+            for column in ("reported", "untouched, global", "mean fill, global"):
+                assert f" {line[column]} " in cells, column
+            assert f" {line['ours on'].removesuffix(' pictures')} " in README
+    packs = {line["data"]: line for line in forensics.pack_lines()}
+    for name, data in {"faces": "folder afhq_cat", "animals": "folder caltech101"}.items():
+        cells = row(f"| {name}, 1 x 20 %, **SSIM**")
+        assert f" {packs[data]['VAE, test']} on " in cells
+        assert "not comparable" in cells
+        assert f" {packs[data]['minutes']:.0f} |" in cells
+    record = json.loads((ROOT / "results" / "02_vae-effects.json").read_text())
+    demo = [run["scores"]["1 x 10x10"]["test"]["hole MSE"]["mean"] for run in record["runs"] if not run["parameters"]]
+    fills = record["references"]["embedded, grey"]["1 x 10x10"]["test"]
+    classics = {name: scores["hole MSE"]["mean"] for name, scores in fills.items()}
+    cells = row("`demo`: 10x10 hole")
+    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
     assert f" {classics['do nothing']:.4f} " in cells
     assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
 

@@ -155,6 +155,8 @@ CHECKS = {
     "mean_psnr": checks.mean_psnr,
     "stable_rate": checks.stable_rate,
     "Encoder": checks.encoder,
+    "merged": checks.merged_layers,
+    "loss": checks.luminance_loss,
 }
 
 
@@ -201,6 +203,13 @@ def test_every_notebook_has_two_exercises_and_all_checks_are_used():
         (checks.stable_rate, lambda x: 1 / torch.linalg.eigvalsh(x.T @ x)[-1], "number of patches"),
         (checks.stable_rate, lambda x: 1.0, "times the right value"),
         (checks.encoder, lambda: torch.nn.Conv2d(3, 4, 3), "three poolings"),
+        (checks.merged_layers, lambda w, b, v, c: (w.T @ v.T, c), "weights of shape (3, 5), and yours have (5, 3)"),
+        (checks.merged_layers, lambda w, b, v, c: (v @ w + 1, c), "not the product"),
+        (checks.merged_layers, lambda w, b, v, c: (v @ w, c), "the first layer's bias goes through"),
+        (checks.merged_layers, lambda w, b, v, c: (v @ w, v @ b), "the bias is not"),
+        (checks.luminance_loss, lambda p, t: (p - t[:, :1]).square().mean(), "different ranges"),
+        (checks.luminance_loss, lambda p, t: (2 * p - 1 - t[:, :1]).square().mean(), "factor of 4"),
+        (checks.luminance_loss, lambda p, t: (p - t[:, 1:]).square().mean(), "and yours says"),
     ],
 )
 def test_wrong_answers_get_a_hint(check, answer, hint):
