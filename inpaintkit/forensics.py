@@ -138,8 +138,11 @@ def pack_lines() -> list[dict]:
         run = json.loads(path.read_text(encoding="utf8"))
         p, counts = run["parameters"], run["data"]["counts"]
         scores = {part: {row["filler"]: row for row in rows} for part, rows in run["scores"].items()}
-        line = {"data": run["data"]["name"], "train/test": f"{counts['train']:,}/{counts['test']:,}"}
-        line |= {"epochs": p["epochs"], "rate": f"{p['lr']:g}", "minutes": run["history"]["seconds"] / 60}
+        line = {
+            "data": run["data"]["name"].removeprefix("folder "),
+            "train/test": f"{counts['train']:,}/{counts['test']:,}",
+        }
+        line |= {"epochs": p["epochs"], "rate": f"{p['lr']:g}", "minutes": f"{run['history']['seconds'] / 60:.1f}"}
         for part in ("train", "test"):
             ssim = scores[part]["VAE"]["raw SSIM, global"]
             line[f"VAE, {part}"] = f"{ssim['mean']:.3f} ± {ssim['sd']:.3f}"
@@ -147,7 +150,12 @@ def pack_lines() -> list[dict]:
         line["untouched, test"] = test["do nothing"]["image SSIM, global"]["mean"]
         line["VAE composited, test"] = test["VAE"]["image SSIM, global"]["mean"]
         line["mean fill, test"] = test["mean of known pixels"]["image SSIM, global"]["mean"]
-        for filler in ("VAE", "mean of known pixels", "mean of a 2-pixel ring", "biharmonic"):
-            line[f"hole MSE: {filler}"] = test[filler]["hole MSE"]["mean"]
+        for filler, short in {
+            "VAE": "VAE",
+            "mean of known pixels": "mean fill",
+            "mean of a 2-pixel ring": "ring",
+        }.items():
+            line[f"hole MSE: {short}"] = test[filler]["hole MSE"]["mean"]
+        line["hole MSE: biharmonic"] = test["biharmonic"]["hole MSE"]["mean"]
         lines.append(line)
     return lines
