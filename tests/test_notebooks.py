@@ -67,8 +67,7 @@ def test_title_card_says_time_machine_licence_and_has_the_badge_of_this_reposito
 
 @every_notebook
 def test_code_cells_are_short(name):
-    # The parameters cell is a list, one literal a line (see the next test), and as long as there are parameters.
-    lengths = [len(cell.source.splitlines()) for cell in code_cells(name) if "parameters" not in tags(cell)]
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(name)]
     assert max(lengths) <= 25
     assert median(lengths) <= 8
     assert sum(length > 15 for length in lengths) <= len(lengths) / 5

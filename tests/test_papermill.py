@@ -18,8 +18,8 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 ODD = {"profile": "smoke", "reading": "as_written", "seed": 7, "epochs": 2, "n_train": 50, "n_test": 9}
 ODD |= {"side": 32, "hole": "random", "dense": 512, "out_act": "sigmoid"}
 ODD_VAE = {"profile": "smoke", "reading": "as_run", "seed": 3, "epochs": 2, "n_train": 40, "n_test": 7, "size": 60}
-ODD_VAE |= {"colour": True, "ratio": 0.3, "squares": 2, "latent": 12, "hidden": 40, "batch_size": 16, "redraw": True}
-ODD_VAE |= {"augment": True, "beta": 0.02, "leaky_slope": 0.5, "sample_z": False, "dataset": "folder"}
+ODD_VAE |= {"ratio": 0.3, "squares": 2, "network": "medium", "batch_size": 16, "redraw": True}
+ODD_VAE |= {"leaky_slope": 0.5, "sample_z": False, "pairs": "shuffled", "dataset": "folder"}
 OWN = {"profile": "smoke", "dataset": "folder", "n_train": 10, "n_test": 2}
 WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),

@@ -35,7 +35,7 @@ def grey(generator):
 
 def test_parameter_counts_at_the_authors_size():
     with torch.device("meta"):
-        net = vae.VAE(**vae.AUTHORS)
+        net = vae.VAE(**vae.NETWORKS["authors"])
     assert count(net.encoder) == 1_735_232
     assert count(net.decoder) == 1_099_273
     assert count(net.fc1, net.mean, net.logvar, net.expand, net.fc4) == 298_179_384
@@ -49,7 +49,7 @@ def test_parameter_counts_at_the_authors_size():
 
 def test_shapes_at_the_authors_size():
     with torch.device("meta"):
-        net, shapes = vae.VAE(**vae.AUTHORS), []
+        net, shapes = vae.VAE(**vae.NETWORKS["authors"]), []
         for step in [*net.encoder, net.fc1, net.mean, net.expand, net.fc4, *net.decoder[:-1]]:
             step.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape[1:])))
         pred, mu, logvar = net(torch.zeros(2, 1, 100, 100))
@@ -316,7 +316,7 @@ def test_slope_one_collapses_and_a_real_activation_does_not(trained, grey):
 
 def test_sizes_of_the_collapsed_network():
     with torch.device("meta"):
-        net = vae.VAE(**vae.AUTHORS, leaky_slope=1.0)
+        net = vae.VAE(**vae.NETWORKS["authors"], leaky_slope=1.0)
         collapsed = forensics.Collapsed(net)
     assert count(collapsed) == 1_735_232 + 16_384 * 1500 + 1500 + 1500 * 10_000 + 10_000
     assert round(3 * count(net) / count(collapsed), 2) == 21.85  # 3.61 GB of checkpoint to 165 MB
@@ -350,7 +350,9 @@ def test_reported_numbers_stand_beside_surveys_or_say_not_run(monkeypatch, tmp_p
 @pytest.fixture
 def small_study(monkeypatch):
     """The real study with a training of a moment."""
-    tiny = {"epochs": 1, "n_train": 64, "n_test": 4, "hidden": 16, "latent": 4, "width": 8}
+    tiny = {"epochs": 1, "n_train": 64, "n_test": 4}
+    for name in ("small", "short code"):
+        monkeypatch.setitem(vae.NETWORKS, name, {"width": 8, "hidden": 16, "latent": 4})
     monkeypatch.setattr(vae, "PROFILES", {"demo": vae.PROFILES["demo"] | tiny})
     monkeypatch.setattr(study, "SCORES", ["hole MSE", "raw SSIM, global", "image SSIM, global"])
 

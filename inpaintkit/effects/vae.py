@@ -55,7 +55,7 @@ EFFECTS = {
             "beta 0.005 (authors)": {},
             "beta 0: a plain autoencoder": {"beta": 0.0},
             "beta 0.05": {"beta": 0.05},
-            "code of 16 numbers": {"latent": 16},
+            "code of 16 numbers": {"network": "short code"},
         },
     ),
     "outlook": Effect(
@@ -80,7 +80,7 @@ SCORES = [
     "image SSIM, global",
     "image SSIM",
 ]
-FEW = ["hole MSE", "raw SSIM, global", "image SSIM, global"]  # on holes that a network was not trained for
+SHORT_SCORES = ["hole MSE", "raw SSIM, global", "image SSIM, global"]  # on holes that a network was not trained for
 TEST_SLIPS = {  # what the authors' test does differently; needs no further training
     "repaired: running statistics, mean code": {},
     "code drawn": {"sample_z": True},
@@ -157,7 +157,7 @@ def run(parameters: dict, seed: int, out_dir: Path) -> dict:
     for part, image in parts.items():
         for name, mask in scoring_holes(cfg, len(image)).items():
             if name == own or part != "train":
-                row = evaluate.score([filler], image, mask.to(device), SCORES if name == own else FEW)[0]
+                row = evaluate.score([filler], image, mask.to(device), SCORES if name == own else SHORT_SCORES)[0]
                 scores.setdefault(name, {})[part] = {score: summary(v) for score, v in row.scores.items()}
     measured = {
         "trained on": own,
@@ -170,7 +170,7 @@ def run(parameters: dict, seed: int, out_dir: Path) -> dict:
     }
     if parameters in TESTED_IN_SIX_WAYS:
         for name, slips in TEST_SLIPS.items():
-            row = evaluate.score([vae.Filler(net, **slips)], parts["test"], test_mask, FEW)[0]
+            row = evaluate.score([vae.Filler(net, **slips)], parts["test"], test_mask, SHORT_SCORES)[0]
             measured.setdefault("at test", {})[name] = {score: summary(values) for score, values in row.scores.items()}
     if cfg.leaky_slope == 1:
         measured["collapse difference"] = forensics.collapse_difference(net, masked)
@@ -195,14 +195,14 @@ def references() -> dict:
             for part, image in parts.items():
                 for name, mask in scoring_holes(cfg, len(image)).items():
                     if part != "train" and part not in place.get(name, {}):
-                        rows = evaluate.score(fills, image, mask, [*FEW, "image SSIM"])
+                        rows = evaluate.score(fills, image, mask, [*SHORT_SCORES, "image SSIM"])
                         place.setdefault(name, {})[part] = {
                             row.filler: {score: summary(values) for score, values in row.scores.items()} for row in rows
                         }
     return table
 
 
-def _scored(record: dict, parameters: dict):
+def _runs_and_fills(record: dict, parameters: dict):
     """The runs of a variant and the fills' scores on its pictures."""
     runs = matching(record, parameters)
     return runs, record["references"][setting(configuration(parameters))] if runs else None
@@ -212,7 +212,7 @@ def lines(record: dict | None, name: str) -> list[dict]:
     """An effect as lines for `viz.Table`: hole MSE, mean ± spread over seeds, beside fills on the same holes."""
     table = []
     for label, parameters in EFFECTS[name].variants.items():
-        runs, fills = _scored(record or {}, parameters)
+        runs, fills = _runs_and_fills(record or {}, parameters)
         if not runs:
             table.append({"trained": label, "seeds": "not run"})
             continue
@@ -234,7 +234,7 @@ def article_lines(record: dict | None, name: str) -> list[dict]:
     """
     table = []
     for label, parameters in EFFECTS[name].variants.items():
-        runs, fills = _scored(record or {}, parameters)
+        runs, fills = _runs_and_fills(record or {}, parameters)
         if not runs:
             table.append({"trained": label, "tested on": "not run"})
             continue
@@ -257,7 +257,7 @@ def test_slip_lines(record: dict | None, parameters: dict) -> list[dict]:
     runs = matching(record, parameters)
     return [
         {"tested": name}
-        | {score: mean(run["at test"][name][score]["mean"] for run in runs) for score in FEW}
+        | {score: mean(run["at test"][name][score]["mean"] for run in runs) for score in SHORT_SCORES}
         | {"seeds": str(len(runs))}
         for name in TEST_SLIPS
         if runs
