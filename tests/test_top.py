@@ -291,8 +291,8 @@ def test_verdicts_can_fail():
 
 def test_detail_is_zero_for_a_flat_patch_and_one_for_the_truth(images):
     mask = autoencoder.hole(8, 64, 16, "centre")
-    assert study.detail(images, images, mask, 16) == 1
-    assert study.detail(torch.zeros_like(images), images, mask, 16) == 0
+    assert evaluate.detail(images, images, mask, 16) == 1
+    assert evaluate.detail(torch.zeros_like(images), images, mask, 16) == 0
 
 
 def test_recorded_numbers_carry_their_source_and_comparability(monkeypatch, tmp_path):

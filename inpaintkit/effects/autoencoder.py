@@ -77,18 +77,6 @@ def fixed_holes(n: int, size: int) -> dict[str, torch.Tensor]:
     return holes | {"8-24 random": torch.cat(varied)}
 
 
-def detail(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor, side: int) -> float:
-    """How much drawing there is in a filled square: mean step between neighbouring pixels, relative to the truth's.
-
-    0 is a flat patch, 1 as many and as strong lines as in the hidden part; 1 does not say that they are the right ones.
-    """
-    steps = [
-        sum((patch.diff(dim=d).abs().mean().item()) for d in (2, 3))
-        for patch in (autoencoder.take_patch(x, mask, side) for x in (pred, image))
-    ]
-    return steps[0] / steps[1]
-
-
 def alive_channels(net: autoencoder.Autoencoder, masked: torch.Tensor) -> list[int]:
     """For each ReLU that is three channels wide: how many of the three are ever positive. A dead one stays dead."""
     counts, hooks = [], []
@@ -134,7 +122,7 @@ def run(parameters: dict, seed: int, out_dir: Path) -> dict:
         pred = filler(parts["test"], own_mask)
         scores = {"hole MSE": metrics.mse(pred, parts["test"], own_mask).mean().item()}
         if not side_max:
-            scores["detail"] = detail(pred, parts["test"], own_mask, cfg.side)
+            scores["detail"] = evaluate.detail(pred, parts["test"], own_mask, cfg.side)
         return scores
 
     started = time.perf_counter()

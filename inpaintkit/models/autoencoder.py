@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from inpaintkit import masking, runtime
+from inpaintkit.models.blocks import is_square, put_patch, take_patch
 
 AUTHORS_PLACE = (68 / 128, 70 / 128)  # centre of the hole in the authors' code: rows 60-75, columns 62-77 of 128
 
@@ -183,27 +184,6 @@ def hole(n: int, size: int, side: int, place: str, generator: torch.Generator | 
     return masking.square(n, size, side, AUTHORS_PLACE if place == "authors" else place, generator)
 
 
-def _rows_columns(mask: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    top, left, _, _ = masking.bounding_box(mask).unbind(1)
-    offsets = torch.arange(side, device=mask.device)
-    batch = torch.arange(len(mask), device=mask.device)[:, None, None]
-    return batch, (top[:, None] + offsets)[:, :, None], (left[:, None] + offsets)[:, None, :]
-
-
-def take_patch(image: torch.Tensor, mask: torch.Tensor, side: int) -> torch.Tensor:
-    """What the hole hides: (B, C, H, W) -> (B, C, side, side). The hole must be one square of that side."""
-    batch, rows, columns = _rows_columns(mask, side)
-    return image[batch, :, rows, columns].permute(0, 3, 1, 2)
-
-
-def put_patch(masked: torch.Tensor, patch: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The picture with the patch in its hole: (B, C, H, W)."""
-    batch, rows, columns = _rows_columns(mask, patch.shape[-1])
-    filled = masked.clone()
-    filled[batch, :, rows, columns] = patch.permute(0, 2, 3, 1).to(masked.dtype)
-    return filled
-
-
 def hole_loss(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean squared error over the hole: of the square itself, or of the missing part of a whole picture. A scalar."""
     if pred.shape == image.shape:
@@ -269,11 +249,8 @@ class Filler(masking.Filler):
             return f"takes RGB pictures of {net.size}x{net.size}"
         if mask.shape[1] != 1:
             return "needs one mask for all channels"
-        if not net.whole:
-            top, left, bottom, right = masking.bounding_box(mask).unbind(1)
-            square = (bottom - top == net.side) & (right - left == net.side) & (mask.sum((1, 2, 3)) == net.side**2)
-            if not square.all():
-                return f"takes one {net.side}x{net.side} square hole"
+        if not net.whole and not is_square(mask, net.side):
+            return f"takes one {net.side}x{net.side} square hole"
         return None
 
     @torch.no_grad()
