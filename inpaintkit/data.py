@@ -25,6 +25,8 @@ BY_HAND = {  # the papers' own sets that have to be fetched by hand: what to fet
     "afhq-wild": "Animal Faces (AFHQ) from Kaggle, andrewmvd/animal-faces, and data_dir=.../afhq/train/wild",
     "ffhq": "the thumbnails of Flickr-Faces-HQ from github.com/NVlabs/ffhq-dataset, and data_dir=.../thumbnails128x128",
     "animals10": "Animals-10 from Kaggle, alessiocorrado99/animals10, and data_dir=.../raw-img",
+    "paris-streetview": "Paris StreetView from the authors of Context Encoders, who give it on request "
+    "(github.com/pathak22/context-encoder), or any folder of street views, and data_dir=that folder,",
 }
 WIDEST_CROP = 128  # the guard band between the train and test regions of embedded-v1 is this wide
 DARK, FLAT = 0.1, 0.02  # crops with a lower mean or standard deviation are dropped
@@ -69,13 +71,14 @@ def open(
     n_train: int | None = None,
     n_test: int | None = None,
     seed: int = 0,
+    split: str = "drawn",
 ) -> Images:
     """Opens a data set as `Images` of ``size`` x ``size`` pixels, RGB or grey.
 
     ``dataset``: "embedded", "embedded:NAME" (trained and tested on one of its photographs) or "folder" (``data_dir``
     names the tree of pictures). ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training
     crops; folder: 70 % and 30 %). ``seed`` chooses the training crops or the split; embedded test crops do not depend
-    on it.
+    on it. ``split``: a folder's test pictures are "drawn", or those that come "last" in the order of their names.
 
     Raises ValueError, FileNotFoundError or NotADirectoryError with one sentence; unreadable pictures are skipped with a
     warning that names them.
@@ -86,8 +89,10 @@ def open(
     kind, colon, name = dataset.partition(":")
     if kind == "embedded":
         return _open_embedded(name if colon else None, size, colour, n_train, n_test, seed)
+    if split not in ("drawn", "last"):
+        raise ValueError(f"split must be 'drawn' or 'last', and {split!r} is neither.")
     if dataset == "folder":
-        return _open_folder(data_dir, size, colour, n_train, n_test, seed)
+        return _open_folder(data_dir, size, colour, n_train, n_test, seed, split)
     if dataset in BY_HAND:
         raise ValueError(
             f"this run needs {dataset}, which is not fetched for you: get {BY_HAND[dataset]} with dataset='folder'."
@@ -268,7 +273,7 @@ def _warn_of_skipped(skipped: list[str], n_files: int) -> None:
         warnings.warn(f"{len(skipped)} of {n_files} files skipped: {'; '.join(skipped[:5])}{more}", stacklevel=5)
 
 
-def _open_folder(data_dir, size, colour, n_train, n_test, seed) -> Images:
+def _open_folder(data_dir, size, colour, n_train, n_test, seed, split) -> Images:
     if data_dir is None:
         raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
     folder = Path(data_dir).expanduser()
@@ -287,7 +292,7 @@ def _open_folder(data_dir, size, colour, n_train, n_test, seed) -> Images:
             f"{folder} holds {len(arrays)} usable pictures: n_train={n_train} and n_test={n_test} do not fit; "
             "lower them, or leave both out for a 70/30 split."
         )
-    order = np.random.default_rng(seed).permutation(len(arrays))
+    order = np.random.default_rng(seed).permutation(len(arrays)) if split == "drawn" else np.arange(len(arrays))
     chosen = {"train": order[:n_train], "test": order[len(order) - n_test :]}
     parts = {part: torch.from_numpy(arrays[indices]) for part, indices in chosen.items()}
     return Images(
