@@ -16,6 +16,8 @@ SCORES = {
     "hole MSE": lambda raw, full, image, mask: metrics.mse(raw, image, mask),
     "hole MSE, clipped": lambda raw, full, image, mask: metrics.mse(raw.clamp(0, 1), image, mask),
     "hole L1": lambda raw, full, image, mask: metrics.l1(raw, image, mask),
+    "hole L1, %": lambda raw, full, image, mask: 100 * metrics.l1(raw, image, mask),  # as Pathak et al. 2016 print them
+    "hole L2, %": lambda raw, full, image, mask: 100 * metrics.mse(raw, image, mask),
     "hole PSNR": lambda raw, full, image, mask: metrics.psnr(raw, image, mask),
     "hole SSIM": lambda raw, full, image, mask: metrics.ssim(full, image, mask),
     "image MSE": lambda raw, full, image, mask: metrics.mse(full, image),

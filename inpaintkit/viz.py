@@ -116,10 +116,9 @@ class Table:
             mark = f" ({self.notes.index(line['note']) + 1})" if line.get("note") else ""
             return "–" + mark
         if isinstance(value, float):
-            coarse = "PSNR" in column or column.startswith("ms ")
-            return (
-                f"{value:.{1 if coarse or abs(value) >= 10 else self.digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
-            )
+            coarse = "PSNR" in column or column.startswith("ms ") or abs(value) >= 10
+            digits = 1 if coarse else 2 if "%" in column else self.digits
+            return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
         return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
     def _repr_html_(self) -> str:
