@@ -16,9 +16,13 @@ from statistics import mean, stdev
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import runtime
+from inpaintkit import metrics, runtime
 
-STUDIES = {"01_autoencoder": "inpaintkit.effects.autoencoder", "02_vae": "inpaintkit.effects.vae"}
+STUDIES = {
+    "01_autoencoder": "inpaintkit.effects.autoencoder",
+    "02_vae": "inpaintkit.effects.vae",
+    "03_context_encoder_gan": "inpaintkit.effects.context_encoder",
+}
 SEEDS = (0, 1, 2)
 
 
@@ -96,6 +100,11 @@ def write(notebook: str, record: dict) -> Path:
 def matching(record: dict | None, parameters: dict) -> list[dict]:
     """The recorded runs of one variant, one per seed; none if it was not run."""
     return [run for run in (record or {}).get("runs", []) if run["parameters"] == parameters]
+
+
+def summary(values: torch.Tensor) -> dict:
+    """Mean and spread over pictures, rounded for the record."""
+    return {name: round(metrics.summarise(values)[name], 6) for name in ("mean", "sd")}
 
 
 def mean_spread(values: list[float]) -> str:

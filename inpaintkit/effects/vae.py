@@ -8,7 +8,7 @@ from statistics import mean
 import torch
 
 from inpaintkit import data, effects, evaluate, forensics, masking, metrics, runtime, training
-from inpaintkit.effects import Effect, matching
+from inpaintkit.effects import Effect, matching, summary
 from inpaintkit.models import classical, vae
 
 EFFECTS = {
@@ -121,11 +121,6 @@ def open_parts(cfg, device) -> tuple[data.Images, dict[str, torch.Tensor]]:
     few = -(-64 // len(images.test))  # every crop again, with other holes, where there are few
     parts = {"train": images.train[:256], "test": images.test.repeat(few, 1, 1, 1), "unseen": images.unseen}
     return images, {part: pictures.to(device).float() / 255 for part, pictures in parts.items()}
-
-
-def summary(values: torch.Tensor) -> dict:
-    """Mean and spread over pictures."""
-    return {name: round(metrics.summarise(values)[name], 6) for name in ("mean", "sd")}
 
 
 def run(parameters: dict, seed: int, out_dir: Path) -> dict:
