@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "inpaintkit"
 LEAVES = {"runtime", "masking"}
-PARTS = {"data", "metrics", "training", "viz", "models"}
+PARTS = {"data", "metrics", "photos", "training", "viz", "models"}
 
 
 def module_name(path: Path) -> str:
