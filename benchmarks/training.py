@@ -11,23 +11,34 @@ from statistics import median
 import torch
 
 from inpaintkit import runtime
-from inpaintkit.models import autoencoder, vae
+from inpaintkit.models import autoencoder, context_encoder, vae
 
 CASES = {  # name: (pictures in a batch, steps to time, pictures in an epoch of the paper)
     "autoencoder 64": (10, 40, None),
     "autoencoder 128": (10, 20, 3341),
     "VAE 52": (32, 20, None),
     "VAE 100": (32, 6, 25_000),
+    "GAN 64": (8, 60, None),
+    "GAN-without-D 64": (8, 60, None),
+    "GAN 128": (8, 20, 14_900),
+    "GAN-without-D 128": (8, 20, 14_900),
 }
 
 
 def build(case: str):
-    """The recipe and a batch of random pictures: notebook 01's network, or 02's (52: demo, 100: the article's)."""
+    """The recipe and a batch of random pictures: notebook 01's network; 02's (52: demo, 100: the article's); 03's (64:
+    demo, 128: the author's), also without its discriminator.
+    """
     name, size = case.split()
     n, size = CASES[case][0], int(size)
     if name == "autoencoder":
         return autoencoder.Recipe(autoencoder.Autoencoder(size)), torch.rand(n, 3, size, size)
-    given = {"profile": "paper" if size == 100 else "demo", "reading": "fixed"}
+    given = {"profile": "paper" if size >= 100 else "demo", "reading": "fixed", "seed": 0}
+    if name.startswith("GAN"):
+        given["weight_adv"] = 0.0 if name.endswith("D") else 0.001
+        cfg = runtime.configure(given, context_encoder.PROFILES, context_encoder.READINGS)
+        recipe = context_encoder.Recipe(*context_encoder.from_config(cfg), cfg, steps_per_epoch=100)
+        return recipe, torch.rand(n, 3, size, size)
     cfg = runtime.configure(given, vae.PROFILES, vae.READINGS)
     return vae.Recipe(vae.from_config(cfg), cfg), torch.rand(n, 1, size, size)
 
@@ -41,8 +52,9 @@ def measure(case: str, kept_memory: bool, fused_channels_last: bool) -> tuple[fl
     recipe, image = build(case)
     if not fused_channels_last:
         recipe.modules.to(memory_format=torch.contiguous_format)
-        options = {key: recipe.optimisers["adam"].defaults[key] for key in ("lr", "eps")}
-        recipe.optimisers["adam"] = torch.optim.Adam(recipe.modules.parameters(), **options)
+        for name, adam in recipe.optimisers.items():
+            options = {key: adam.defaults[key] for key in ("lr", "eps", "betas")}
+            recipe.optimisers[name] = torch.optim.Adam(adam.param_groups[0]["params"], **options)
     generator = runtime.generator(0)
     times = []
     for _ in range(CASES[case][1]):

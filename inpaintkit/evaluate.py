@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import masking, metrics
+from inpaintkit import masking, metrics, runtime
 from inpaintkit.models.blocks import take_patch
 
 # Every score a table can show, per image. "hole": over the missing pixels, where raw prediction and composite are the
@@ -74,7 +74,7 @@ def score(
     unknown = [name for name in scores if name not in SCORES]
     if unknown:
         raise ValueError(f"there is no score {unknown[0]!r}; there are {', '.join(SCORES)}.")
-    masked = masking.apply(image, mask, fill)
+    masked = masking.apply(image, mask, fill, runtime.generator(0, image.device))  # (only noise is drawn)
     rows = []
     for filler in tqdm(fillers, desc="scoring", unit="filler", delay=10, leave=False):  # shown if it takes longer
         reason = filler.accepts(tuple(image.shape), mask)

@@ -117,7 +117,7 @@ class Table:
             return "–" + mark
         if isinstance(value, float):
             coarse = "PSNR" in column or column.startswith("ms ") or abs(value) >= 10
-            digits = 1 if coarse else 2 if "%" in column else self.digits
+            digits = 2 if "%" in column else 1 if coarse else self.digits
             return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
         return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 

@@ -203,3 +203,17 @@ def test_unusable_folders_end_with_one_sentence(tmp_path, prepare, arguments, er
 def test_unknown_datasets_and_sizes_name_the_remedy(arguments, message):
     with pytest.raises(ValueError, match=message):
         data.open(**arguments)
+
+
+def test_the_last_pictures_by_name_can_be_the_test(tmp_path, generator):
+    for i in range(6):
+        picture = (255 * torch.rand(16, 16, 3, generator=generator)).byte().numpy()
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    options = {"data_dir": tmp_path, "size": 16, "n_test": 2, "seed": 3}
+    assert data.open("folder", split="last", **options).names == {
+        "train": ["0.png", "1.png", "2.png", "3.png"],
+        "test": ["4.png", "5.png"],
+    }
+    assert data.open("folder", **options).names["test"] != ["4.png", "5.png"]
+    with pytest.raises(ValueError, match="split must be 'drawn' or 'last', and 'sorted' is neither"):
+        data.open("folder", split="sorted", **options)

@@ -20,6 +20,9 @@ ODD |= {"side": 32, "hole": "random", "dense": 512, "out_act": "sigmoid"}
 ODD_VAE = {"profile": "smoke", "reading": "as_run", "seed": 3, "epochs": 2, "n_train": 40, "n_test": 7, "size": 60}
 ODD_VAE |= {"ratio": 0.3, "squares": 2, "network": "medium", "batch_size": 16, "redraw": True}
 ODD_VAE |= {"leaky_slope": 0.5, "sample_z": False, "pairs": "shuffled", "dataset": "folder"}
+ODD_GAN = {"profile": "smoke", "reading": "as_written", "seed": 5, "epochs": 2, "n_train": 30, "n_test": 9}
+ODD_GAN |= {"head": "full", "mask_train": "strokes", "fill": "noise", "first": "discriminator", "batch_size": 10}
+ODD_GAN |= {"bn_eps": 0.5, "preview_mode": "train", "dataset": "folder", "weight_adv": 0.25}
 OWN = {"profile": "smoke", "dataset": "folder", "n_train": 10, "n_test": 2}
 WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
@@ -29,6 +32,12 @@ WRONG = {
     "VAE's data": ("02_vae", ["-p", "profile", "paper"], "this run needs ffhq, which is not fetched for you"),
     "VAE's sizes": ("02_vae", ["-p", "size", "64", "-p", "profile", "smoke"], "size must be 52, 60, 68, ... 100"),
     "no truth": ("02_vae", ["-p", "la_bug", "2"], "la_bug must be True or False, and 2 is not."),
+    "GAN's data": (
+        "03_context_encoder_gan",
+        ["-p", "profile", "paper"],
+        "this run needs paris-streetview, which is not",
+    ),
+    "GAN's head": ("03_context_encoder_gan", ["-p", "mask_train", "strokes"], "mask_train='strokes' needs head='full'"),
     "range": ("00_masks_and_metrics", ["-p", "seed", "-1"], "seed must lie between 0 and 2147483647"),
 }
 
@@ -56,6 +65,7 @@ def runs(tmp_path_factory):
     cases = {
         "odd": ("01_autoencoder", [*as_options(ODD), "-y", "lr: 2.0e-3"]),
         "odd VAE": ("02_vae", [*as_options(ODD_VAE), "-r", "data_dir", str(photos)]),
+        "odd GAN": ("03_context_encoder_gan", [*as_options(ODD_GAN), "-r", "data_dir", str(photos)]),
         "own": ("01_autoencoder", [*as_options(OWN), "-r", "data_dir", str(photos)]),
     }
     cases |= {case: (name, options) for case, (name, options, _) in WRONG.items()}
@@ -101,6 +111,20 @@ def test_odd_values_of_the_vae_are_echoed_and_used(runs):
     assert set(measured["scores"]) == {"train", "test"}, "what was not measured is absent"
     assert measured["scores"]["test"][-1]["filler"] == "VAE"
     assert measured["survey"]["pictures"] == 7
+    for file in [*measured["pictures"], "weights.pt"]:
+        assert (folder / "run" / file).stat().st_size > 1000
+
+
+def test_odd_values_of_the_gan_are_echoed_and_used(runs):
+    run, folder = runs["odd GAN"]
+    assert run.returncode == 0, run.stderr[-2000:]
+    measured = results(folder)
+    assert {name: measured["parameters"][name] for name in ODD_GAN} == ODD_GAN
+    assert measured["parameters"]["adversarial"] == "cross entropy", "from the reading"
+    assert measured["data"]["counts"] == {"train": 30, "test": 9}
+    assert measured["history"]["steps"][-1] == 6
+    assert {"L1", "fooling D", "D"} == measured["history"]["losses"].keys()
+    assert measured["scores"]["test"][-1]["filler"] == "context encoder"
     for file in [*measured["pictures"], "weights.pt"]:
         assert (folder / "run" / file).stat().st_size > 1000
 

@@ -67,6 +67,27 @@ def test_numbers_of_the_vae_are_those_of_the_surveys_and_effects():
     assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
 
 
+def test_numbers_of_the_gan_are_those_of_the_recorded_runs():
+    run = json.loads((ROOT / "results" / "03_context_encoder_gan-pack-afhq_cat.json").read_text())
+    scores = {row["filler"]: row["hole MSE"]["mean"] for row in run["scores"]["test"]}
+    classics = {name: value for name, value in scores.items() if name != "context encoder"}
+    cells = row("64x64 hole in 128x128")
+    assert f" {scores['context encoder']:.4f} on cats, not comparable " in cells
+    assert f" {scores['do nothing']:.4f} " in cells
+    assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
+    assert f" {run['history']['seconds'] / 60:.0f} |" in cells
+    counts = run["data"]["counts"]
+    assert f"{run['parameters']['epochs']} epochs on {counts['train']:,} cat faces" in README
+    assert f"tested on {counts['test']} others" in README
+    record = json.loads((ROOT / "results" / "03_context_encoder_gan-effects.json").read_text())
+    demo = [run["scores"]["centre"]["test"]["hole MSE"]["mean"] for run in record["runs"] if not run["parameters"]]
+    fills = {name: scores["hole MSE"]["mean"] for name, scores in record["references"]["centre"]["test"].items()}
+    cells = row("`demo`: 32x32 hole")
+    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
+    assert f" {fills['do nothing']:.4f} " in cells
+    assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+
+
 def test_links_and_make_targets_exist():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
         assert (ROOT / target).exists(), target

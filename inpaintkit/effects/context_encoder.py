@@ -1,5 +1,6 @@
 """What each slip of the GAN tutorial, each of its choices and its adversarial term is worth: behind notebook 03."""
 
+import json
 import time
 from pathlib import Path
 from statistics import mean
@@ -74,6 +75,7 @@ EFFECTS = {
     ),
 }
 SCORES = ["hole MSE", "hole L1", "hole PSNR"]
+PROTOCOL = ["hole L1, %", "hole L2, %", "hole PSNR", "hole MSE"]  # as Pathak et al. 2016, section 5.1
 
 
 def configuration(parameters: dict, seed: int = 0) -> runtime.Config:
@@ -154,7 +156,7 @@ def references() -> dict:
     for part in ("test", "unseen"):
         image = getattr(images, part).float() / 255
         for name, holes in scoring_holes(cfg, len(image)).items():
-            rows = evaluate.score(classical.fills(), image, holes, SCORES)
+            rows = evaluate.score(classical.fills(), image, holes, SCORES, cfg.fill)
             table.setdefault(name, {})[part] = {
                 row.filler: {score: summary(values) for score, values in row.scores.items()}
                 for row in rows
@@ -164,7 +166,8 @@ def references() -> dict:
 
 
 def lines(record: dict | None, name: str, holes: str | None = None) -> list[dict]:
-    """An effect as lines for `viz.Table`: hole MSE, mean ± spread over seeds, beside two fills on the same holes.
+    """An effect as lines for `viz.Table`: hole MSE, mean ± spread over seeds, beside two fills on the same holes; how
+    much drawing there is (see `evaluate.detail`), and the discriminator's mean scores for true and drawn squares.
 
     ``holes``: "centre", "random" or "strokes"; None: those that each variant is tested on.
     """
@@ -172,21 +175,36 @@ def lines(record: dict | None, name: str, holes: str | None = None) -> list[dict
     for label, parameters in EFFECTS[name].variants.items():
         runs = matching(record, parameters)
         if not runs:
-            table.append({"trained": label, "seeds": "not run"})
+            table.append({"trained": label, "tested on": "not run"})
             continue
         kind = holes or runs[0]["trained on"]
-        line = {"trained": label, "tested on": kind, "seeds": str(len(runs))}
+        line = {"trained": label, "tested on": kind}
         for part in ("test", "unseen"):
             line[f"{part}: network"] = effects.mean_spread([r["scores"][kind][part]["hole MSE"]["mean"] for r in runs])
             for fill, short in (("mean of a 2-pixel ring", "ring mean"), ("harmonic", "harmonic")):
                 line[f"{part}: {short}"] = record["references"][kind][part][fill]["hole MSE"]["mean"]
         if "detail" in runs[0]:
-            line["detail"] = effects.mean_spread([run["detail"] for run in runs])
+            line["detail"] = f"{mean(run['detail'] for run in runs):.2f}"
         if "judged" in runs[0]:
             true, drawn = (mean(run["judged"][kind] for run in runs) for kind in ("true", "drawn"))
-            line["D says: true, drawn"] = f"{true:.2f}, {drawn:.2f}"
+            line["D: true, drawn"] = f"{true:.2f}, {drawn:.2f}"
         table.append(line)
     return table
+
+
+def pack_lines() -> tuple[list[dict], str]:
+    """The recorded training on a part of a real data set, as lines and caption for `viz.Table`."""
+    path = runtime.results_dir() / "03_context_encoder_gan-pack-afhq_cat.json"
+    if not path.exists():
+        return [{"filler": "not run"}], ""
+    run = json.loads(path.read_text(encoding="utf8"))
+    counts, minutes = run["data"]["counts"], run["history"]["seconds"] / 60
+    lines = [
+        {"filler": row["filler"]} | {name: row[name]["mean"] for name in PROTOCOL} for row in run["scores"]["test"]
+    ]
+    caption = f"{run['data']['name']}: {counts['train']:,} for training, {counts['test']} for the test; "
+    caption += f"{run['parameters']['epochs']} epochs in {minutes:.0f} minutes, seed {run['parameters']['seed']}, "
+    return lines, caption + run["device"]
 
 
 def difference(record: dict | None, changed: dict) -> str:
@@ -197,7 +215,9 @@ def difference(record: dict | None, changed: dict) -> str:
 def verdicts(record: dict) -> list[tuple[str, bool]]:
     """The claims that notebook 03 makes about all seeds of the demo: (sentence, whether it holds)."""
     scores = [run["scores"]["centre"]["test"]["hole MSE"]["mean"] for run in matching(record, {})]
-    limit = record["references"]["centre"]["test"]["mean of known pixels"]["hole MSE"]["mean"]
-    numbers = ", ".join(f"{value:.4f}" for value in scores)
-    claim = f"the demo's hole MSE on test ({numbers}) is below mean fill ({limit:.4f})"
-    return [(claim, bool(scores) and max(scores) < limit)]
+    numbers, claims = ", ".join(f"{value:.4f}" for value in scores), []
+    for fill in ("mean of known pixels", "mean of a 2-pixel ring"):
+        limit = record["references"]["centre"]["test"][fill]["hole MSE"]["mean"]
+        claim = f"the demo's hole MSE on test ({numbers}) is below {fill} ({limit:.4f})"
+        claims.append((claim, bool(scores) and max(scores) < limit))
+    return claims
