@@ -157,6 +157,8 @@ CHECKS = {
     "Encoder": checks.encoder,
     "merged": checks.merged_layers,
     "loss": checks.luminance_loss,
+    "receptive_field": checks.receptive_field,
+    "masked_for_test": checks.centre_mask,
 }
 
 
