@@ -427,3 +427,21 @@ def test_recorded_effects_bear_out_what_the_notebook_says():
     wanted = [p for effect in study.EFFECTS.values() for p in effect.variants.values()]
     for parameters in wanted:
         assert {run["seed"] for run in effects.matching(record, parameters)} == set(effects.SEEDS), parameters
+
+
+@pytest.mark.parametrize("changes", [{}, {"reading": "as_written", "head": "full"}])
+def test_mixed_precision_trains_in_float32_weights(changes):
+    """What a GPU with bf16 does, on a CPU: predictions and losses in float32, weights that stay so and learn."""
+    pictures = data.open("embedded", size=64, n_train=16, n_test=4).train
+    recipe = recipe_of(configuration(**changes), steps_per_epoch=2)
+    before = training.weights_hash(recipe.modules)
+    history = training.fit(
+        recipe, pictures, epochs=1, batch_size=8, seed=0, precision="bf16", log_every=1, progress=False
+    )
+    assert training.weights_hash(recipe.modules) != before
+    assert {p.dtype for p in recipe.modules.parameters()} == {torch.float32}
+    full = recipe_of(configuration(**changes), steps_per_epoch=2)
+    exact = training.fit(full, pictures, epochs=1, batch_size=8, seed=0, log_every=1, progress=False)
+    for name in exact.losses:
+        assert history.losses[name][0] == pytest.approx(exact.losses[name][0], rel=0.05)
+        assert history.losses[name][0] != exact.losses[name][0], "bf16 was not used"
