@@ -1,6 +1,7 @@
 """The notebooks as a reproducer runs them: odd parameters come back in results.json, wrong ones end with a sentence."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,9 @@ def papermill(name, folder, options):
     command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), str(folder / "out.ipynb")]
     command += ["--execution-timeout", "120", "--no-progress-bar", "--cwd", str(folder)]
     command += ["-r", "out_dir", str(folder / "run"), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    # One thread each: runs with two threads on two cores wait for each other most of the time.
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=one_thread)
 
 
 def as_options(parameters):
@@ -55,7 +58,7 @@ def as_options(parameters):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """All runs of this file, two at a time: {case: (finished process, its folder)}."""
+    """All runs of this file, three at a time: {case: (finished process, its folder)}."""
     photos = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for i in range(48):
@@ -70,7 +73,7 @@ def runs(tmp_path_factory):
     }
     cases |= {case: (name, options) for case, (name, options, _) in WRONG.items()}
     folders = {case: tmp_path_factory.mktemp("run") for case in cases}
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         started = {case: pool.submit(papermill, cases[case][0], folders[case], cases[case][1]) for case in cases}
     return {case: (run.result(), folders[case]) for case, run in started.items()}
 
