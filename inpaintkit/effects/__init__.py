@@ -121,6 +121,15 @@ def difference(record: dict | None, changed: dict, value: Callable[[dict], float
     return f"{mean(map(value, demo)):.4f} -> {mean(map(value, runs)):.4f}{holes} ({len(runs)} seeds)"
 
 
+def below(scores: list[float], limits: dict[str, float]) -> list[tuple[str, bool]]:
+    """The claims that the demo's hole MSE on test is below each fill's, {fill: hole MSE}, with every seed."""
+    numbers = ", ".join(f"{score:.4f}" for score in scores)
+    return [
+        (f"the demo's hole MSE on test ({numbers}) is below {fill} ({limit:.4f})", bool(scores) and max(scores) < limit)
+        for fill, limit in limits.items()
+    ]
+
+
 def stamp(record: dict | None) -> str:
     """Where recorded numbers come from, for a caption."""
     if not record or not record["runs"]:

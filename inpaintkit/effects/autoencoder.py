@@ -205,11 +205,5 @@ def verdicts(record: dict) -> list[tuple[str, bool]]:
     """The claims that notebook 01 makes about all seeds of the demo: (sentence, whether it holds)."""
     demo = [run["scores"]["16 authors"]["test"]["mean"] for run in record["runs"] if not run["parameters"]]
     classics = record["references"]["16 authors"]["test"]
-    numbers = ", ".join(f"{value:.4f}" for value in demo)
-    claims = []
-    for fill in ("mean of known pixels", "mean of a 2-pixel ring"):
-        limit = classics[fill]["mean"]
-        claims.append(
-            (f"the demo's hole MSE on test ({numbers}) is below {fill} ({limit:.4f})", bool(demo) and max(demo) < limit)
-        )
-    return claims
+    fills = ("mean of known pixels", "mean of a 2-pixel ring")
+    return effects.below(demo, {fill: classics[fill]["mean"] for fill in fills})

@@ -214,10 +214,7 @@ def difference(record: dict | None, changed: dict) -> str:
 
 def verdicts(record: dict) -> list[tuple[str, bool]]:
     """The claims that notebook 03 makes about all seeds of the demo: (sentence, whether it holds)."""
-    scores = [run["scores"]["centre"]["test"]["hole MSE"]["mean"] for run in matching(record, {})]
-    numbers, claims = ", ".join(f"{value:.4f}" for value in scores), []
-    for fill in ("mean of known pixels", "mean of a 2-pixel ring"):
-        limit = record["references"]["centre"]["test"][fill]["hole MSE"]["mean"]
-        claim = f"the demo's hole MSE on test ({numbers}) is below {fill} ({limit:.4f})"
-        claims.append((claim, bool(scores) and max(scores) < limit))
-    return claims
+    demo = [run["scores"]["centre"]["test"]["hole MSE"]["mean"] for run in matching(record, {})]
+    classics = record["references"]["centre"]["test"]
+    fills = ("mean of known pixels", "mean of a 2-pixel ring")
+    return effects.below(demo, {fill: classics[fill]["hole MSE"]["mean"] for fill in fills})

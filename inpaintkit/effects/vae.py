@@ -270,14 +270,10 @@ def verdicts(record: dict) -> list[tuple[str, bool]]:
     holes = describe_holes(configuration({}))
     scores = [run["scores"][holes]["test"]["hole MSE"]["mean"] for run in demo]
     limit = record["references"][setting(configuration({}))][holes]["test"]["mean of known pixels"]["hole MSE"]["mean"]
-    numbers = ", ".join(f"{value:.4f}" for value in scores)
     affine = [run["collapse difference"] for run in record["runs"] if "collapse difference" in run]
     largest = max(affine, default=math.nan)
     return [
-        (
-            f"the demo's hole MSE on test ({numbers}) is below mean fill ({limit:.4f})",
-            bool(demo) and max(scores) < limit,
-        ),
+        *effects.below(scores, {"mean of known pixels": limit}),
         (
             f"{len(affine)} networks of slope 1 collapse to within 1e-4 (largest difference {largest:.0e})",
             largest < 1e-4,
