@@ -277,7 +277,7 @@ class Recipe:
         losses = {"L1": pixel_loss(pred, image, mask)}
         loss = (1 - self.cfg.weight_adv) * losses["L1"]
         if taking_part:
-            self.discriminator.requires_grad_(False)  # it is asked and not taught here: a tenth of the step saved
+            self.discriminator.requires_grad_(False)  # asked, not taught here: no gradients for its weights
             losses["fooling D"] = adversarial_loss(self.discriminator(drawn), True, self.cfg.adversarial)
             loss = loss + self.cfg.weight_adv * losses["fooling D"]
         self._update("generator", loss)
