@@ -1,6 +1,8 @@
-"""The command line: ``python -m inpaintkit course``, ``effects``, or ``repair PHOTO MASK``."""
+"""The command line: ``python -m inpaintkit course``, ``effects``, ``repair PHOTO MASK``, or ``sweep NAME=FOLDER``."""
 
 import argparse
+import ast
+import contextlib
 import sys
 import warnings
 
@@ -21,9 +23,23 @@ def main(arguments: list[str] | None = None) -> int:
         "(default: %(default)s)",
     )
     repair.add_argument("--run", metavar="FOLDER", help="for network: the folder in which notebook 03 trained")
+    sweep = commands.add_parser("sweep", help="train SSRGAN (notebook 04) at every level of lost pixels")
+    sweep.add_argument(
+        "data", nargs="+", metavar="NAME=FOLDER", help="folders of pictures, and a name for each; or embedded"
+    )
+    sweep.add_argument(
+        "--levels", nargs="+", type=float, help="shares of lost pixels (default: the paper's, 0.3 to 0.8)"
+    )
+    sweep.add_argument("--seeds", nargs="+", type=int, default=[0], help="(default: 0)")
+    sweep.add_argument("--out", help="where each run gets a folder (default: runs/sweep)")
+    sweep.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("PARAMETER", "VALUE"), help="one of notebook 04's, for all"
+    )
     given = parser.parse_args(arguments)
     if given.command == "repair":
         return _repair(given)
+    if given.command == "sweep":
+        return _sweep(given)
     if given.command == "course":
         from inpaintkit import course  # papermill is not needed for anything else
 
@@ -48,6 +64,22 @@ def _repair(given) -> int:
         f"{given.out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.name} "
         f"in {done['seconds']:.1f} s."
     )
+    return 0
+
+
+def _sweep(given) -> int:
+    from inpaintkit import sweep
+
+    parameters = {}
+    for name, value in given.p:
+        parameters[name] = value
+        with contextlib.suppress(ValueError, SyntaxError):  # a word: it stays a text
+            parameters[name] = ast.literal_eval(value)
+    try:
+        sweep.main(given.data, given.levels or sweep.ssrgan.LEVELS, given.seeds, given.out, parameters)
+    except (ValueError, OSError) as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -28,6 +28,8 @@ SCORES = {
     "image NMSE [0,1]": lambda raw, full, image, mask: metrics.nmse(full, image),
     "image NMSE [-1,1]": lambda raw, full, image, mask: metrics.nmse(full, image, value_range="[-1,1]"),
     "raw MSE": lambda raw, full, image, mask: metrics.mse(raw, image),
+    "raw NMSE [0,1]": lambda raw, full, image, mask: metrics.nmse(raw, image),
+    "raw NMSE [-1,1]": lambda raw, full, image, mask: metrics.nmse(raw, image, value_range="[-1,1]"),
     "raw SSIM": lambda raw, full, image, mask: metrics.ssim(raw, image),
     "raw SSIM, uniform": lambda raw, full, image, mask: metrics.ssim(raw, image, kind="uniform7"),
     "raw SSIM, global": lambda raw, full, image, mask: metrics.ssim(raw, image, kind="global"),

@@ -95,14 +95,18 @@ def squares(n: int, size: int | tuple[int, int], side: int, count: int, generato
 
 
 def pixels(
-    n: int, size: int | tuple[int, int], rate: float, generator: torch.Generator, channels: int = 1
+    n: int, size: int | tuple[int, int], rate: float | torch.Tensor, generator: torch.Generator, channels: int = 1
 ) -> torch.Tensor:
     """Each pixel is missing with probability ``rate``, independently: (n, channels, H, W).
 
-    ``channels=1``: a pixel loses all its channels at once; ``channels=3``: each channel loses pixels of its own.
+    ``rate`` is one number, or one for each image (n,). ``channels=1``: a pixel loses all its channels at once;
+    ``channels=3``: each channel loses pixels of its own.
     """
-    if not 0 < rate < 1:
-        raise ValueError(f"rate must lie between 0 and 1, and {rate} does not.")
+    rates = torch.as_tensor(rate)
+    if not (rates.min() > 0 and rates.max() < 1) or rates.numel() not in (1, n):
+        raise ValueError(f"rate must lie between 0 and 1, one number for all or each of {n} images; {rate} does not.")
+    if isinstance(rate, torch.Tensor):
+        rate = rate.reshape(-1, 1, 1, 1)
     return torch.rand((n, channels, *_height_width(size)), generator=generator, device=generator.device) < rate
 
 

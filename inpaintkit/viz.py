@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import torch
+from IPython import get_ipython
 from IPython.display import Image, Markdown, display
 
 from inpaintkit import runtime
@@ -46,12 +47,15 @@ def lines(
     log: str = "",
     save: str | Path | None = None,
 ):
-    """Curves: {label: (x, y)}, with horizontal dashed ``levels`` {label: y} to compare with, ``log`` "x", "y" or
-    "xy".
+    """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
+    {label: y} to compare with; ``log`` "x", "y" or "xy".
     """
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
-    for label, (x, y) in series.items():
+    for label, (x, y, *spread) in series.items():
         axes.plot(x, y, label=label, marker="o" if len(x) < 20 else None, markersize=3)
+        if spread:
+            low, high = ([a + sign * b for a, b in zip(y, spread[0], strict=True)] for sign in (-1, 1))
+            axes.fill_between(x, low, high, alpha=0.25, linewidth=0)
     for i, (label, y) in enumerate((levels or {}).items()):
         axes.axhline(y, linestyle="--", linewidth=1, color=f"C{len(series) + i}", label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
@@ -88,7 +92,8 @@ def _show(figure, kind: str, save: str | Path | None) -> None:
         picture.quantize(128, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
             buffer, "PNG", optimize=True
         )
-    display(Image(buffer.getvalue(), format=kind))
+    if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
+        display(Image(buffer.getvalue(), format=kind))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())

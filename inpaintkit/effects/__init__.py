@@ -22,6 +22,7 @@ STUDIES = {
     "01_autoencoder": "inpaintkit.effects.autoencoder",
     "02_vae": "inpaintkit.effects.vae",
     "03_context_encoder_gan": "inpaintkit.effects.context_encoder",
+    "04_ssrgan": "inpaintkit.effects.ssrgan",
 }
 SEEDS = (0, 1, 2)
 
@@ -121,11 +122,11 @@ def difference(record: dict | None, changed: dict, value: Callable[[dict], float
     return f"{mean(map(value, demo)):.4f} -> {mean(map(value, runs)):.4f}{holes} ({len(runs)} seeds)"
 
 
-def below(scores: list[float], limits: dict[str, float]) -> list[tuple[str, bool]]:
-    """The claims that the demo's hole MSE on test is below each fill's, {fill: hole MSE}, with every seed."""
+def below(scores: list[float], limits: dict[str, float], name: str = "hole MSE") -> list[tuple[str, bool]]:
+    """The claims that the demo's score ``name`` on test is below each fill's, {fill: score}, with every seed."""
     numbers = ", ".join(f"{score:.4f}" for score in scores)
     return [
-        (f"the demo's hole MSE on test ({numbers}) is below {fill} ({limit:.4f})", bool(scores) and max(scores) < limit)
+        (f"the demo's {name} on test ({numbers}) is below {fill} ({limit:.4f})", bool(scores) and max(scores) < limit)
         for fill, limit in limits.items()
     ]
 

@@ -1,0 +1,332 @@
+"""Momen-Tayefeh et al. 2024, "Image inpainting for corrupted images by using the semi-super resolution GAN".
+
+arXiv 2409.12636. A share p of all pixels is lost at random; a generator in the manner of SRGAN (Ledig et al. 2017)
+redraws the whole picture, and a discriminator of the picture's size says of every pixel whether it looks real:
+
+    G: mean (G(x) - y)^2 + w mean (D(G(x)) - 1)^2                                      (equation 5)
+    D: mean (D(y) - (1 - 0.1 U))^2 + mean D(G(x))^2,   U uniform in [0, 1]              (equations 2 to 4)
+
+with x the picture with its lost pixels black and y the truth, both in [-1, 1]. The network is not told which pixels
+are lost. The text leaves out the size of the pictures, the weight w, what stands in a lost pixel, and more; what it
+does not say is taken from the authors' channel-estimation code (Momen-Tayefeh et al. 2024, Signal Processing), from
+which text and equations come.
+
+Three readings. `as_written` is the text: two pixel shuffles make the picture four times as large, and a last
+convolution of stride 4 makes it small again. `as_run` is the channel-estimation code: two blocks, no enlarging, another
+schedule. `fixed` is the text without its detour, and with the network told which pixels are lost.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from inpaintkit import masking, runtime
+
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # the paper trains one network for each (figures 3 and 5)
+NETWORKS = {  # channels of the generator; of the discriminator's first layer
+    "authors": {"width": 64, "width_d": 64},  # 808,067 + 1,569,827 parameters as written
+    "narrow": {"width": 16, "width_d": 8},  # the demo
+    "smallest": {"width": 8, "width_d": 4},
+}
+
+
+_ALWAYS = {"dataset": "embedded", "p": 0.8, "levels": "one", "per_channel": False, "redraw": True, "n_test": None}
+_ALWAYS |= {"head": "expand", "head_d": "bottleneck", "value_range": "[-1,1]"}
+_ALWAYS |= {"weight_adv": 1e-3, "adversarial": "lsgan", "smoothing": 0.1}
+_EMBEDDED = _ALWAYS | {"size": 64, "crop": 32, "blocks": 2, "lr": 3e-3, "batch_size": 8}
+PROFILES = {
+    "smoke": _EMBEDDED | {"network": "smallest", "n_train": 16, "n_test": 16, "epochs": 1},
+    "demo": _EMBEDDED | {"network": "narrow", "n_train": 640, "epochs": 4},
+    "paper": _ALWAYS
+    | {"dataset": "flowers102", "n_train": 1020, "n_test": 6149, "size": 128, "crop": 128}
+    | {"network": "authors", "blocks": 6, "lr": 2e-4, "batch_size": 64, "epochs": 100},
+}
+_TEXT = {"shuffles": 2, "mask_channel": False, "fill": "black", "lr_every": 0.25, "lr_factor": 0.5}
+READINGS = {
+    "as_written": _TEXT,
+    "as_run": _TEXT | {"blocks": 2, "shuffles": 0, "lr_every": 0.2, "lr_factor": 0.6},
+    "fixed": _TEXT | {"shuffles": 0, "mask_channel": True, "fill": "grey"},
+}
+
+ALLOWED = runtime.TRAINING | {
+    "n_train": (1, 10**6),
+    "n_test": (1, 10**6),
+    "size": (16, 1024),
+    "crop": (16, 1024),
+    "p": (0.01, 0.99),
+    "levels": {"one", "all"},
+    "per_channel": None,
+    "redraw": None,
+    "fill": set(masking.FILLS),
+    "mask_channel": None,
+    "network": set(NETWORKS),
+    "blocks": (1, 64),
+    "shuffles": (0, 2),
+    "head": {"expand", "shrink"},
+    "head_d": {"bottleneck", "direct"},
+    "value_range": {"[-1,1]", "[0,1]"},
+    "weight_adv": (0.0, 10.0),
+    "adversarial": {"lsgan", "cross entropy"},
+    "smoothing": (0.0, 1.0),
+    "lr": (1e-7, 1.0),
+    "lr_every": (0.01, 1.0),
+    "lr_factor": (0.01, 1.0),
+    "batch_size": (2, 4096),
+}
+
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """A residual block, (B, C, H, W) -> (B, C, H, W): what two convolutions find is *added* to what came in."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.PReLU(channels),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+def enlarge(channels: int, factor: int = 2, head: str = "expand") -> nn.Sequential:
+    """A pixel shuffle, (B, channels, H, W) -> (B, C, factor H, factor W): the channels of one pixel become a tile of
+    ``factor`` x ``factor`` pixels.
+
+    head="expand" first makes as many channels as the shuffle uses up, as SRGAN does: C = channels; "shrink" does not:
+    C = channels / factor^2.
+    """
+    wide = channels * factor**2 if head == "expand" else channels
+    layers = [nn.Conv2d(channels, wide, kernel_size=3, padding=1), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers, nn.PReLU(wide // factor**2))
+
+
+class Generator(nn.Module):
+    """A picture with lost pixels (B, 3, H, W) in [0, 1] -> the whole picture redrawn, (B, 3, H, W) in [0, 1].
+
+    ``shuffles`` pixel shuffles of factor 2, undone by a last convolution of stride 2^shuffles: the text says factor 2
+    and stride 4, which gives the size of the input with two of them only. With ``shuffles=0`` the picture keeps its
+    size, as in the channel-estimation code. ``mask_channels`` more inputs say which values are lost. In
+    ``value_range`` "[-1,1]" the output is a tanh (the code's), in "[0,1]" a sigmoid.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        blocks: int = 6,
+        shuffles: int = 2,
+        head: str = "expand",
+        mask_channels: int = 0,
+        value_range: str = "[-1,1]",
+    ):
+        super().__init__()
+        w, factor = width, 2 if shuffles else 1
+        self.mask_channels, self.value_range = mask_channels, value_range
+        self.stem = nn.Sequential(nn.Conv2d(3 + mask_channels, w, kernel_size=9, padding=4), nn.PReLU(w))
+        self.blocks = nn.Sequential(*[Block(w) for _ in range(blocks)])
+        self.after = nn.Sequential(nn.Conv2d(w, w, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(w))
+        less = factor**2 if head == "shrink" else 1
+        self.enlarge = nn.Sequential(  # 64x128x128 => 64x256x256 => 64x512x512; in the code twice to the same size
+            enlarge(w, factor, head), enlarge(w // less, factor, head) if shuffles != 1 else nn.Identity()
+        )
+        channels = w // less ** (1 if shuffles == 1 else 2)
+        self.last = nn.Conv2d(channels, 3, kernel_size=9, stride=2**shuffles, padding=4)  # => 3x128x128
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, masked: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        signed = self.value_range == "[-1,1]"
+        x = 2 * masked - 1 if signed else masked
+        if self.mask_channels:
+            x = torch.cat([x, mask.expand(-1, self.mask_channels, -1, -1).to(x.dtype)], 1)
+        x = self.stem(x)
+        x = self.last(self.enlarge(x + self.after(self.blocks(x)))).to(masked.dtype)  # not an autocast's bf16
+        return (torch.tanh(x) + 1) / 2 if signed else torch.sigmoid(x)
+
+
+class Discriminator(nn.Module):
+    """A picture (B, 3, H, W) in [0, 1] -> a map of its size with a score for every value, (B, 3, H, W).
+
+    A score sees 13x13 pixels. H and W must be multiples of 4. head="bottleneck" is that of the channel-estimation code;
+    "direct" is the text's, whose last layer is all there is behind the four blocks.
+    """
+
+    def __init__(self, width: int = 64, head: str = "bottleneck"):
+        super().__init__()
+        w = width
+        layers = [nn.Conv2d(3, w, kernel_size=3, padding=1), nn.LeakyReLU(0.2)]  # 3x128x128 => 64x128x128
+        for channels, stride in ((2 * w, 2), (4 * w, 1), (8 * w, 2)):  # => 128x64x64 => 256x64x64 => 512x32x32
+            layers += [
+                nn.Conv2d(channels // 2, channels, kernel_size=3, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.LeakyReLU(0.2),
+            ]
+        narrow = [nn.Conv2d(8 * w, w // 2, kernel_size=1), nn.ReLU()] if head == "bottleneck" else []  # => 32x32x32
+        last = nn.ConvTranspose2d(w // 2 if narrow else 8 * w, 3, kernel_size=4, stride=4)  # => 3x128x128
+        self.layers = nn.Sequential(*layers, *narrow, last)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.layers(2 * picture - 1).float()
+
+
+def gmac(network: nn.Module, size: int = 128) -> float:
+    """Billions of multiply-adds for one RGB picture of ``size``; the network must be on the meta device."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, size, size, device="meta"))
+    return counter.get_total_flops() / 2e9
+
+
+def from_config(cfg) -> tuple[Generator, Discriminator]:
+    """The networks that a notebook's configuration describes. Raises ValueError for a crop that cannot be."""
+    if cfg.size % cfg.crop or cfg.crop % 4:
+        raise ValueError(
+            f"crop must divide size={cfg.size} and be a multiple of 4, and {cfg.crop} is not: "
+            f"crop={cfg.size} trains on whole pictures."
+        )
+    shape = NETWORKS[cfg.network]
+    mask_channels = (3 if cfg.per_channel else 1) if cfg.mask_channel else 0
+    options = {name: getattr(cfg, name) for name in ("blocks", "shuffles", "head", "value_range")}
+    generator = Generator(width=shape["width"], mask_channels=mask_channels, **options)
+    return generator, Discriminator(shape["width_d"], cfg.head_d)
+
+
+# --- lost pixels, losses, steps -------------------------------------------------------------------------------------
+
+
+def holes(cfg, n: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Lost pixels for training, (n, 1 or 3, size, size): a share ``cfg.p`` of them; with ``cfg.levels="all"`` a share
+    between the lowest and the highest level, drawn for each picture.
+    """
+    rate = cfg.p
+    if cfg.levels == "all":
+        low, high = LEVELS[0], LEVELS[-1]
+        rate = low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+    return masking.pixels(n, size, rate, generator, 3 if cfg.per_channel else 1)
+
+
+def fixed_holes(cfg, n: int, p: float | None = None) -> torch.Tensor:
+    """The fixed holes of every test, at the level ``p`` (None: ``cfg.p``)."""
+    return masking.pixels(n, cfg.size, p or cfg.p, runtime.generator(0), 3 if cfg.per_channel else 1)
+
+
+def training_images(images: torch.Tensor, cfg) -> torch.Tensor:
+    """What `fit` trains on: pictures (N, 3, size, size) cut into tiles of ``cfg.crop``, uint8. Random pixels need no
+    more context than that, and small tiles give more steps in the same time.
+
+    Without ``cfg.redraw`` further channels hold each tile's lost pixels, drawn once.
+    """
+    tiles = images.unfold(2, cfg.crop, cfg.crop).unfold(3, cfg.crop, cfg.crop)  # (N, 3, rows, columns, crop, crop)
+    tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    if cfg.redraw:
+        return tiles.contiguous()
+    mask = holes(cfg, len(tiles), cfg.crop, runtime.generator(cfg.seed)).to(images.device, torch.uint8)
+    return torch.cat([tiles, 255 * mask], 1)
+
+
+def content_loss(pred: torch.Tensor, image: torch.Tensor, value_range: str = "[-1,1]") -> torch.Tensor:
+    """Mean squared error of the whole picture, known pixels included (equation 5, first term): a scalar.
+
+    In [-1, 1] it is four times that of [0, 1].
+    """
+    return (4 if value_range == "[-1,1]" else 1) * F.mse_loss(pred, image)
+
+
+def adversarial_loss(scores: torch.Tensor, target: float | torch.Tensor, kind: str = "lsgan") -> torch.Tensor:
+    """How far the discriminator's map is from ``target``, a number or a map: a scalar.
+
+    "lsgan": mean (score - target)^2, the paper's choice; "cross entropy": SRGAN's, with p = sigmoid(score).
+    """
+    target = torch.as_tensor(target, dtype=scores.dtype, device=scores.device).expand_as(scores)
+    return F.mse_loss(scores, target) if kind == "lsgan" else F.binary_cross_entropy_with_logits(scores, target)
+
+
+def real_target(scores: torch.Tensor, smoothing: float, generator: torch.Generator) -> torch.Tensor:
+    """What true pictures should score: 1 - smoothing U, U uniform in [0, 1] for each value of the map (equation 3)."""
+    return 1 - smoothing * torch.rand(scores.shape, generator=generator, device=scores.device)
+
+
+class Recipe:
+    """Trains both networks as the paper does: generator first, Adam, learning rate times ``cfg.lr_factor`` every
+    ``cfg.lr_every`` of the epochs. With ``cfg.weight_adv=0`` the discriminator takes no part.
+    """
+
+    def __init__(self, generator: Generator, discriminator: Discriminator, cfg):
+        self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
+        self.modules = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+        self.optimisers = {
+            name: torch.optim.Adam(module.parameters(), lr=cfg.lr, betas=(0.9, 0.999), fused=True)
+            for name, module in self.modules.items()
+        }
+        every = max(1, round(cfg.lr_every * cfg.epochs))
+        self.schedulers = {
+            name: torch.optim.lr_scheduler.StepLR(optimiser, every, gamma=cfg.lr_factor)
+            for name, optimiser in self.optimisers.items()
+            if cfg.weight_adv or name == "generator"  # who takes no steps must not be scheduled
+        }
+
+    def corrupt(self, images, generator):
+        if self.cfg.redraw:
+            mask = holes(self.cfg, len(images), self.cfg.crop, generator)
+        else:
+            images, mask = images[:, :3], images[:, 3:] > 0.5
+        return masking.apply(images, mask, self.cfg.fill, generator), mask
+
+    def step(self, batch, generator):
+        image, masked, mask = batch
+        image = image[:, :3]  # without the fixed holes
+        losses, pred = self.step_g(image, masked, mask)
+        return losses | (self.step_d(image, pred.detach(), generator) if self.cfg.weight_adv else {})
+
+    def step_g(self, image, masked, mask) -> tuple[dict, torch.Tensor]:
+        """One step of the generator; returns its losses and what it drew."""
+        pred = self.generator(masked, mask)
+        losses = {"content": content_loss(pred, image, self.cfg.value_range)}
+        loss = losses["content"]
+        if self.cfg.weight_adv:
+            self.discriminator.requires_grad_(False)  # asked, not taught here: no gradients for its weights
+            losses["fooling D"] = adversarial_loss(self.discriminator(pred), 1.0, self.cfg.adversarial)
+            loss = loss + self.cfg.weight_adv * losses["fooling D"]
+        self._update("generator", loss)
+        self.discriminator.requires_grad_(True)
+        return losses, pred
+
+    def step_d(self, image, pred, generator) -> dict:
+        """One step of the discriminator on a true and a redrawn picture; returns its loss."""
+        true, drawn = self.discriminator(image), self.discriminator(pred)
+        loss = adversarial_loss(true, real_target(true, self.cfg.smoothing, generator), self.cfg.adversarial)
+        loss = loss + adversarial_loss(drawn, 0.0, self.cfg.adversarial)
+        self._update("discriminator", loss)
+        return {"D": loss}
+
+    def _update(self, name, loss):
+        self.optimisers[name].zero_grad()
+        loss.backward()
+        self.optimisers[name].step()
+
+
+class Filler(masking.Filler):
+    """A trained `Generator` as a filler, for RGB pictures of any size. It redraws known pixels, too: score it raw and
+    composited. ``fill`` is what it was trained to find in a lost pixel.
+    """
+
+    def __init__(self, net: Generator, name: str = "SSRGAN", *, fill: str = "black"):
+        self.net, self.name, self.fill = net, name, fill
+
+    def accepts(self, shape, mask):
+        if shape[1] != 3:
+            return "takes RGB pictures"
+        if self.net.mask_channels == 1 and mask.shape[1] != 1:
+            return "needs one mask for all channels"
+        return None
+
+    @torch.no_grad()
+    def __call__(self, masked, mask):
+        self.net.eval()
+        x = masking.apply(masked, mask, self.fill, runtime.generator(0, masked.device))
+        return torch.cat([self.net(*part) for part in zip(x.split(50), mask.split(50), strict=True)])

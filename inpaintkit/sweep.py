@@ -1,0 +1,174 @@
+"""Levels x data sets x seeds of SSRGAN (notebook 04) in one call, a folder with a results.json for each run.
+
+A finished run is read, an interrupted one continues. The curves are drawn from the results.json files alone, and the
+notebook writes the same ones: runs that papermill or a workflow engine made elsewhere are drawn like these.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, stdev
+
+from tqdm.auto import tqdm
+
+from inpaintkit import data, evaluate, runtime, viz
+from inpaintkit.effects import ssrgan as study
+from inpaintkit.models import ssrgan
+
+
+def configuration(given: dict) -> runtime.Config:
+    """The parameters of one run: the demo's reading "fixed" with ``given`` changed. Raises ValueError for a name that
+    notebook 04 does not know and for a value out of range.
+    """
+    for name, value in given.items():
+        if name not in ssrgan.ALLOWED:
+            near = difflib.get_close_matches(name, ssrgan.ALLOWED, n=1) or ssrgan.ALLOWED
+            raise ValueError(f"unknown parameter {name!r}: did you mean {' or '.join(near)}?")
+        if isinstance(ssrgan.ALLOWED[name], tuple) and not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, and {value!r} is not.")
+        runtime.check_range(name, value, ssrgan.ALLOWED[name])
+    defaults = dict.fromkeys(["profile", "reading", "dataset", "data_dir", "seed", "epochs"])
+    defaults |= {"profile": "demo", "reading": "fixed", "seed": 0}
+    return runtime.configure(defaults | given, ssrgan.PROFILES, ssrgan.READINGS)
+
+
+def run(
+    datasets: dict[str, dict],
+    levels: Iterable[float] = ssrgan.LEVELS,
+    seeds: Iterable[int] = (0,),
+    out: str | Path | None = None,
+    **parameters,
+) -> list[dict]:
+    """Trains and scores a network for every level, data set and seed; returns the results, as in the files.
+
+    ``datasets`` names the sets and says how to open each, {"flowers": {"dataset": "folder", "data_dir": ...,
+    "n_train": 1020}, "embedded": {}}; ``parameters`` are notebook 04's, the same for all. Runs stand in
+    ``out``/NAME/p=0.3 seed=0 (default: runs/sweep). Raises ValueError for unknown parameters, and for a folder that
+    holds a run with others.
+    """
+    out = Path(out) if out else runtime.runs_dir("sweep")
+    wanted = {
+        out / name / f"p={p:g} seed={seed}": configuration(parameters | opening | {"p": p, "seed": seed})
+        for name, opening in datasets.items()
+        for p in levels
+        for seed in seeds
+    }
+    results = []
+    bar = tqdm(wanted.items(), desc="sweep", unit="run")
+    for folder, cfg in bar:
+        bar.set_postfix_str(f"{folder.parent.name}, {folder.name}")
+        path = folder / "results.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf8"))
+            differing = [name for name, value in cfg.values().items() if found["parameters"].get(name) != value]
+            if differing:
+                raise ValueError(
+                    f"{path} belongs to another sweep ({', '.join(differing)} differ): choose another out."
+                )
+        else:
+            found = json.loads(_run(cfg, folder).read_text(encoding="utf8"))
+        results.append(found)
+    return results
+
+
+def _run(cfg: runtime.Config, folder: Path) -> Path:
+    images = data.open(cfg.dataset, cfg.data_dir, cfg.size, True, cfg.n_train, cfg.n_test, cfg.seed)
+    generator, measured = study.train(cfg, images, folder)
+    fillers, scores = [*study.fills(), ssrgan.Filler(generator, fill=cfg.fill)], {}
+    for part, (image, mask) in study.test_parts(cfg, images, cfg.p).items():
+        scores[part] = [row.to_json() for row in evaluate.score(fillers, image, mask, study.SCORES)]
+    path = runtime.save_results(folder, cfg, runtime.pick_device(), data=images.describe(), scores=scores, **measured)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)  # a finished run needs no checkpoint
+    return path
+
+
+def read(folder: str | Path) -> list[dict]:
+    """All results.json below ``folder``, each with "dataset", the name of the folder above its run."""
+    paths = sorted(Path(folder).rglob("results.json"))
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no results.json: run a sweep first.")
+    return [json.loads(path.read_text(encoding="utf8")) | {"dataset": path.parent.parent.name} for path in paths]
+
+
+def recorded() -> list[dict]:
+    """The sweep in results/, as `read` would return it (written by tools/record_sweep.py); empty if it was not run."""
+    path = runtime.results_dir() / "04_ssrgan-sweep.json"
+    return json.loads(path.read_text(encoding="utf8"))["runs"] if path.exists() else []
+
+
+def by_level(runs: list[dict], dataset: str, score: str = "image NMSE [0,1]", part: str = "test") -> dict[str, tuple]:
+    """Every filler's curve over the levels, for `viz.lines`: {filler: (levels, mean over seeds, spread over seeds)}."""
+    found = {}
+    for run in runs:
+        if run["dataset"] == dataset:
+            for row in run["scores"].get(part, []):
+                if score in row:
+                    level = found.setdefault(row["filler"], {}).setdefault(run["parameters"]["p"], [])
+                    level.append(row[score]["mean"])
+    return {
+        filler: (
+            sorted(levels),
+            [mean(levels[p]) for p in sorted(levels)],
+            [_spread(levels[p]) for p in sorted(levels)],
+        )
+        for filler, levels in found.items()
+    }
+
+
+def by_epoch(runs: list[dict], dataset: str, score: str = "composited NMSE") -> dict[str, tuple]:
+    """Every level's curve over the epochs, for `viz.lines`: {level: (epochs, mean over seeds, spread over seeds)}."""
+    found = {}
+    for run in runs:
+        if run["dataset"] == dataset:
+            found.setdefault(run["parameters"]["p"], []).append(run["history"])
+    curves = {}
+    for p, histories in sorted(found.items()):
+        columns = list(zip(*(history["scores"][score] for history in histories), strict=True))
+        curves[f"{p:.0%}"] = (histories[0]["epochs"], [mean(c) for c in columns], [_spread(c) for c in columns])
+    return curves
+
+
+def _spread(values: Iterable[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def draw(runs: list[dict], dataset: str, save: str | Path | None = None) -> None:
+    """The paper's figure 5 for one data set: NMSE against the share of lost pixels, of the network and the fills."""
+    curves = by_level(runs, dataset)
+    viz.lines(curves, "share of lost pixels", "composited NMSE, [0, 1]", log="y", save=save)
+
+
+def draw_epochs(runs: list[dict], dataset: str, save: str | Path | None = None) -> None:
+    """The paper's figure 6 for one data set: NMSE against the epoch, a curve for each level."""
+    viz.lines(by_epoch(runs, dataset), "epoch", "composited NMSE, [0, 1]", log="y", save=save)
+
+
+def overtakes(curves: dict[str, tuple], network: str = "SSRGAN", fill: str = "biharmonic") -> str:
+    """At which levels the network's curve lies below a fill's, in words."""
+    better = [p for p, a, b in zip(curves[network][0], curves[network][1], curves[fill][1], strict=True) if a < b]
+    return ", ".join(f"{p:.0%}" for p in better) if better else "at none"
+
+
+def main(names: list[str], levels: list[float], seeds: list[int], out: str | None, parameters: dict) -> None:
+    """``python -m inpaintkit sweep``: ``names`` are NAME=FOLDER, or "embedded"."""
+    datasets = {}
+    for name in names:
+        name, _, folder = name.partition("=")
+        datasets[name] = {"dataset": "folder", "data_dir": folder} if folder else {"dataset": name}
+    runs = [
+        result | {"dataset": name}
+        for name in datasets
+        for result in run({name: datasets[name]}, levels, seeds, out, **parameters)
+    ]
+    for name in datasets:
+        curves = by_level(runs, name)
+        lines = [
+            {"filler": filler} | {f"p={p:g}": v for p, v in zip(x, y, strict=True)}
+            for filler, (x, y, _) in curves.items()
+        ]
+        print(viz.Table(lines, f"{name}: composited NMSE in [0, 1], test, mean of images and seeds"))
+        target = Path(out) if out else runtime.runs_dir("sweep")
+        draw(runs, name, target / f"{name}-levels.png")
+        draw_epochs(runs, name, target / f"{name}-epochs.png")
+        print(f"drawn in {target}: {name}-levels.png, {name}-epochs.png")
