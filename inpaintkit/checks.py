@@ -209,7 +209,7 @@ def unshuffle(function: Callable, number: int = 1) -> str:
         if torch.equal(answer, small):
             return None
         if torch.equal(answer.flatten().sort().values, small.flatten().sort().values):
-            return "all values are there, but not in their places: channel c r^2 + r i + j holds row i, column j of a tile."
+            return "all are there, but not in their places: channel c r^2 + r i + j holds row i, column j of each tile."
         return "some values are lost or doubled: reshape and permute only."
 
     return _check(number, function, (large, r), judge)
