@@ -144,10 +144,55 @@ def draw_epochs(runs: list[dict], dataset: str, save: str | Path | None = None) 
     viz.lines(by_epoch(runs, dataset), "epoch", "composited NMSE, [0, 1]", log="y", save=save)
 
 
+def datasets(runs: list[dict]) -> list[str]:
+    """The data sets of which there are curves (more than one level), in the order of their names."""
+    names = sorted({run["dataset"] for run in runs})
+    return [name for name in names if len({run["parameters"]["p"] for run in runs if run["dataset"] == name}) > 1]
+
+
 def overtakes(curves: dict[str, tuple], network: str = "SSRGAN", fill: str = "biharmonic") -> str:
     """At which levels the network's curve lies below a fill's, in words."""
     better = [p for p, a, b in zip(curves[network][0], curves[network][1], curves[fill][1], strict=True) if a < b]
     return ", ".join(f"{p:.0%}" for p in better) if better else "at none"
+
+
+def table(runs: list[dict], dataset: str) -> viz.Table:
+    """Composited NMSE in [0, 1] of every filler at every level, mean over test pictures and seeds."""
+    curves = by_level(runs, dataset)
+    lines = [
+        {"filler": filler} | {f"p={p:g}": y for p, y in zip(x, values, strict=True)}
+        for filler, (x, values, _) in curves.items()
+    ]
+    caption = f"{_caption(runs, dataset)}. SSRGAN is below biharmonic: {overtakes(curves)}"
+    return viz.Table(lines, caption, {name: min for name in lines[0] if name != "filler"})
+
+
+def compare(runs: list[dict], p: float) -> viz.Table:
+    """The network at one level on every data set, however many of its pictures it was trained on."""
+    lines = []
+    runs = [run for run in runs if run["parameters"]["p"] == p]
+    for dataset in sorted({run["dataset"] for run in runs}):
+        curves = by_level(runs, dataset)
+        parameters = next(run["parameters"] for run in runs if run["dataset"] == dataset)
+        line = {"data": dataset, "training pictures": parameters["n_train"], "epochs": parameters["epochs"]}
+        names = ("do nothing", "normalised 5x5 box", "biharmonic", "SSRGAN")
+        lines.append(line | {name: curves[name][1][0] for name in names})
+    return viz.Table(lines, f"composited NMSE in [0, 1], test, {p:.0%} lost, mean over pictures and seeds")
+
+
+def _caption(runs: list[dict], dataset: str) -> str:
+    mine = [run for run in runs if run["dataset"] == dataset]
+    counts, parameters, seeds = (
+        mine[0]["data"]["counts"],
+        mine[0]["parameters"],
+        {r["parameters"]["seed"] for r in mine},
+    )
+    minutes = mean(run["history"]["seconds"] for run in mine) / 60
+    return (
+        f"{dataset}: composited NMSE in [0, 1], mean over {counts['test']} test pictures of {parameters['size']} "
+        f"pixels and {len(seeds)} seed(s); {counts['train']} for training, {mine[0]['history']['steps'][-1]} steps, "
+        f"{minutes:.1f} minutes each on {mine[0]['device']}"
+    )
 
 
 def main(names: list[str], levels: list[float], seeds: list[int], out: str | None, parameters: dict) -> None:
@@ -162,12 +207,7 @@ def main(names: list[str], levels: list[float], seeds: list[int], out: str | Non
         for result in run({name: datasets[name]}, levels, seeds, out, **parameters)
     ]
     for name in datasets:
-        curves = by_level(runs, name)
-        lines = [
-            {"filler": filler} | {f"p={p:g}": v for p, v in zip(x, y, strict=True)}
-            for filler, (x, y, _) in curves.items()
-        ]
-        print(viz.Table(lines, f"{name}: composited NMSE in [0, 1], test, mean of images and seeds"))
+        print(table(runs, name))
         target = Path(out) if out else runtime.runs_dir("sweep")
         draw(runs, name, target / f"{name}-levels.png")
         draw_epochs(runs, name, target / f"{name}-epochs.png")

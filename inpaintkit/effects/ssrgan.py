@@ -193,6 +193,27 @@ def lines(record: dict | None, name: str) -> list[dict]:
     return table
 
 
+def level_lines(record: dict | None, runs: list[dict]) -> list[dict]:
+    """Composited NMSE on test at every level: networks trained at one level, at all, and one for each (a sweep's)."""
+    table = []
+    for label, parameters in EFFECTS["levels"].variants.items():
+        found = matching(record, parameters)
+        table.append(
+            {"trained": label} | {f"p={p:g}": mean(value(r, p) for r in found) for p in ssrgan.LEVELS if found}
+        )
+    own = {}
+    for run in runs:
+        if run["dataset"] == "embedded":
+            (row,) = [row for row in run["scores"]["test"] if row["filler"] == "SSRGAN"]
+            own.setdefault(run["parameters"]["p"], []).append(row["image NMSE [0,1]"]["mean"])
+    table.append({"trained": "one for each level"} | {f"p={p:g}": mean(own[p]) for p in sorted(own)})
+    classics = record["references"] if record else {}
+    for name in (BAR, "biharmonic"):
+        at = {p: classics[f"{p:g}"]["test"][name]["image NMSE [0,1]"]["mean"] for p in ssrgan.LEVELS if classics}
+        table.append({"trained": name} | {f"p={p:g}": value for p, value in at.items()})
+    return table
+
+
 def difference(record: dict | None, changed: dict) -> str:
     """What changing some of the demo's parameters does to the composited NMSE on test, in words."""
     return effects.difference(record, changed, value)

@@ -116,15 +116,9 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        width: int = 64,
-        blocks: int = 6,
-        shuffles: int = 2,
-        head: str = "expand",
-        mask_channels: int = 0,
-        value_range: str = "[-1,1]",
-    ):
+        self, *, width: int = 64, blocks: int = 6, shuffles: int = 2, head: str = "expand",
+        mask_channels: int = 0, value_range: str = "[-1,1]",
+    ):  # fmt: skip
         super().__init__()
         w, factor = width, 2 if shuffles else 1
         self.mask_channels, self.value_range = mask_channels, value_range
