@@ -294,3 +294,20 @@ def test_checkpoints_are_taken_in_time(tmp_path):
 def test_bad_arguments_name_the_remedy(images, changes, error, message):
     with pytest.raises(error, match=message):
         training.fit(ToyGan(), images, **(RUN | changes))
+
+
+def test_the_bar_sends_few_messages_however_quick_the_steps_are(monkeypatch):
+    drawn = []
+
+    class Bar(training.tqdm):
+        def display(self, *arguments, **options):
+            drawn.append(time.monotonic())
+
+    class SlowGan(ToyGan):
+        def step(self, batch, generator):
+            time.sleep(0.03)
+            return super().step(batch, generator)
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    training.fit(SlowGan(), IMAGES, **(RUN | {"epochs": 8, "progress": True}))  # 40 steps in more than 1.2 seconds
+    assert 2 <= len(drawn) <= 2 + drawn[-1] - drawn[0] + 1  # the first and the last, and one a second
