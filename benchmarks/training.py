@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from inpaintkit import runtime
-from inpaintkit.models import autoencoder, context_encoder, vae
+from inpaintkit.models import autoencoder, context_encoder, ssrgan, vae
 
 CASES = {  # name: (pictures in a batch, steps to time, pictures in an epoch of the paper)
     "autoencoder 64": (10, 40, None),
@@ -22,12 +22,16 @@ CASES = {  # name: (pictures in a batch, steps to time, pictures in an epoch of 
     "GAN-without-D 64": (8, 60, None),
     "GAN 128": (8, 20, 14_900),
     "GAN-without-D 128": (8, 20, 14_900),
+    "SSRGAN 64": (8, 60, None),
+    "SSRGAN-as-written 64": (8, 40, None),
+    "SSRGAN 128": (4, 4, 1020),
+    "SSRGAN-as-written 128": (4, 4, 1020),
 }
 
 
 def build(case: str):
     """The recipe and a batch of random pictures: notebook 01's network; 02's (52: demo, 100: the article's); 03's (64:
-    demo, 128: the author's), also without its discriminator.
+    demo, 128: the author's), also without its discriminator; 04's (64: demo, 128: the paper's, in small batches).
     """
     name, size = case.split()
     n, size = CASES[case][0], int(size)
@@ -39,6 +43,10 @@ def build(case: str):
         cfg = runtime.configure(given, context_encoder.PROFILES, context_encoder.READINGS)
         recipe = context_encoder.Recipe(*context_encoder.from_config(cfg), cfg, steps_per_epoch=100)
         return recipe, torch.rand(n, 3, size, size)
+    if name.startswith("SSRGAN"):
+        given["reading"] = "as_written" if name.endswith("written") else "fixed"
+        cfg = runtime.configure(given | {"epochs": 100}, ssrgan.PROFILES, ssrgan.READINGS)
+        return ssrgan.Recipe(*ssrgan.from_config(cfg), cfg), torch.rand(n, 3, cfg.crop, cfg.crop)
     cfg = runtime.configure(given, vae.PROFILES, vae.READINGS)
     return vae.Recipe(vae.from_config(cfg), cfg), torch.rand(n, 1, size, size)
 

@@ -27,6 +27,10 @@ BY_HAND = {  # the papers' own sets that have to be fetched by hand: what to fet
     "animals10": "Animals-10 from Kaggle, alessiocorrado99/animals10, and data_dir=.../raw-img",
     "paris-streetview": "Paris StreetView from the authors of Context Encoders, who give it on request "
     "(github.com/pathak22/context-encoder), or any folder of street views, and data_dir=that folder,",
+    "flowers102": "Oxford Flowers-102 (torchvision.datasets.Flowers102 downloads it) and data_dir=.../flowers-102/jpg",
+    "oxford-pet": "Oxford-IIIT Pet (torchvision.datasets.OxfordIIITPet downloads it) and data_dir=.../images",
+    "caltech101": "Caltech-101 (torchvision.datasets.Caltech101 downloads it), with its class BACKGROUND_Google, "
+    "and data_dir=.../101_ObjectCategories",
 }
 WIDEST_CROP = 128  # the guard band between the train and test regions of embedded-v1 is this wide
 DARK, FLAT = 0.1, 0.02  # crops with a lower mean or standard deviation are dropped

@@ -135,13 +135,19 @@ def _spread(values: Iterable[float]) -> float:
 
 def draw(runs: list[dict], dataset: str, save: str | Path | None = None) -> None:
     """The paper's figure 5 for one data set: NMSE against the share of lost pixels, of the network and the fills."""
-    curves = by_level(runs, dataset)
-    viz.lines(curves, "share of lost pixels", "composited NMSE, [0, 1]", log="y", save=save)
+    _lines(by_level(runs, dataset), "share of lost pixels", save)
 
 
 def draw_epochs(runs: list[dict], dataset: str, save: str | Path | None = None) -> None:
     """The paper's figure 6 for one data set: NMSE against the epoch, a curve for each level."""
-    viz.lines(by_epoch(runs, dataset), "epoch", "composited NMSE, [0, 1]", log="y", save=save)
+    _lines(by_epoch(runs, dataset), "epoch", save)
+
+
+def _lines(curves: dict[str, tuple], xlabel: str, save: str | Path | None) -> None:
+    if curves:
+        viz.lines(curves, xlabel, "composited NMSE, [0, 1]", log="y", save=save)
+    else:
+        print("not run: python -m inpaintkit sweep")
 
 
 def datasets(runs: list[dict]) -> list[str]:
