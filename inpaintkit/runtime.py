@@ -125,12 +125,13 @@ def check_parameters(namespace: dict, allowed: dict) -> dict:
     for name, (type_name, default) in declared.items():
         values[name] = namespace[name]
         if not (values[name] is None and default is None):
-            _check_type(name, values[name], type_name)
+            check_type(name, values[name], type_name)
             check_range(name, values[name], allowed.get(name))
     return values
 
 
-def _check_type(name: str, value, type_name: str) -> None:
+def check_type(name: str, value, type_name: str) -> None:
+    """Raises ValueError unless ``value`` is of the type "int", "float" (which takes whole numbers), "str" or "bool"."""
     accepted = {"int": int, "float": (int, float), "str": str, "bool": bool}[type_name]
     if isinstance(value, bool) != (type_name == "bool") or not isinstance(value, accepted):
         words = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "True or False"}[type_name]

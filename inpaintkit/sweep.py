@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
 from tqdm.auto import tqdm
 
 from inpaintkit import data, evaluate, runtime, viz
@@ -19,18 +20,21 @@ from inpaintkit.models import ssrgan
 
 def configuration(given: dict) -> runtime.Config:
     """The parameters of one run: the demo's reading "fixed" with ``given`` changed. Raises ValueError for a name that
-    notebook 04 does not know and for a value out of range.
+    notebook 04 does not know and for a value of another type or out of range.
     """
+    defaults = dict.fromkeys(["dataset", "data_dir", "epochs"]) | {"profile": "demo", "reading": "fixed", "seed": 0}
+    usual = runtime.configure(defaults, ssrgan.PROFILES, ssrgan.READINGS).values()
     for name, value in given.items():
         if name not in ssrgan.ALLOWED:
             near = difflib.get_close_matches(name, ssrgan.ALLOWED, n=1) or ssrgan.ALLOWED
             raise ValueError(f"unknown parameter {name!r}: did you mean {' or '.join(near)}?")
-        if isinstance(ssrgan.ALLOWED[name], tuple) and not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, and {value!r} is not.")
+        number = "int" if isinstance(ssrgan.ALLOWED[name], tuple) else "str"  # of what is usually None
+        runtime.check_type(name, value, number if usual.get(name) is None else type(usual[name]).__name__)
         runtime.check_range(name, value, ssrgan.ALLOWED[name])
-    defaults = dict.fromkeys(["profile", "reading", "dataset", "data_dir", "seed", "epochs"])
-    defaults |= {"profile": "demo", "reading": "fixed", "seed": 0}
-    return runtime.configure(defaults | given, ssrgan.PROFILES, ssrgan.READINGS)
+    cfg = runtime.configure(defaults | given, ssrgan.PROFILES, ssrgan.READINGS)
+    with torch.device("meta"):
+        ssrgan.from_config(cfg)  # refuses what fits no network
+    return cfg
 
 
 def run(
@@ -38,22 +42,28 @@ def run(
     levels: Iterable[float] = ssrgan.LEVELS,
     seeds: Iterable[int] = (0,),
     out: str | Path | None = None,
-    **parameters,
+    parameters: dict | None = None,
 ) -> list[dict]:
-    """Trains and scores a network for every level, data set and seed; returns the results, as in the files.
+    """Trains and scores a network for every level, data set and seed; returns the results, as `read` does.
 
     ``datasets`` names the sets and says how to open each, {"flowers": {"dataset": "folder", "data_dir": ...,
     "n_train": 1020}, "embedded": {}}; ``parameters`` are notebook 04's, the same for all. Runs stand in
-    ``out``/NAME/p=0.3 seed=0 (default: runs/sweep). Raises ValueError for unknown parameters, and for a folder that
-    holds a run with others.
+    ``out``/NAME/p=0.3 seed=0 (default: runs/sweep); a finished one is read, whatever has become of its pictures. Raises
+    ValueError for unknown parameters, and for a folder that holds a run with others.
     """
-    out = Path(out) if out else runtime.runs_dir("sweep")
+    out, parameters = Path(out) if out else runtime.runs_dir("sweep"), parameters or {}
+    own = {"p", "seed", "dataset", "data_dir", "out_dir", "experiments"} & parameters.keys()
+    if own:
+        raise ValueError(f"{min(own)} is not one parameter for all runs: use levels, seeds, datasets or out.")
     wanted = {
-        out / name / f"p={p:g} seed={seed}": configuration(parameters | opening | {"p": p, "seed": seed})
+        out / name / f"p={p:g} seed={seed}": configuration(parameters | opening | {"p": float(p), "seed": seed})
         for name, opening in datasets.items()
         for p in levels
         for seed in seeds
     }
+    for folder, cfg in {folder.parent: (folder, cfg) for folder, cfg in wanted.items()}.values():
+        if not (folder / "results.json").exists():
+            _open(cfg)  # what cannot be opened is said before anything is trained
     results = []
     bar = tqdm(wanted.items(), desc="sweep", unit="run")
     for folder, cfg in bar:
@@ -68,12 +78,16 @@ def run(
                 )
         else:
             found = json.loads(_run(cfg, folder).read_text(encoding="utf8"))
-        results.append(found)
+        results.append(found | {"dataset": folder.parent.name})
     return results
 
 
+def _open(cfg: runtime.Config) -> data.Images:
+    return data.open(cfg.dataset, cfg.data_dir, cfg.size, True, cfg.n_train, cfg.n_test, cfg.seed)
+
+
 def _run(cfg: runtime.Config, folder: Path) -> Path:
-    images = data.open(cfg.dataset, cfg.data_dir, cfg.size, True, cfg.n_train, cfg.n_test, cfg.seed)
+    images = _open(cfg)
     generator, measured = study.train(cfg, images, folder)
     fillers, scores = [*study.fills(), ssrgan.Filler(generator, fill=cfg.fill)], {}
     for part, (image, mask) in study.test_parts(cfg, images, cfg.p).items():
@@ -158,6 +172,8 @@ def datasets(runs: list[dict]) -> list[str]:
 
 def overtakes(curves: dict[str, tuple], network: str = "SSRGAN", fill: str = "biharmonic") -> str:
     """At which levels the network's curve lies below a fill's, in words."""
+    if fill not in curves:  # it takes one mask for all channels
+        return "not compared"
     better = [p for p, a, b in zip(curves[network][0], curves[network][1], curves[fill][1], strict=True) if a < b]
     return ", ".join(f"{p:.0%}" for p in better) if better else "at none"
 
@@ -182,7 +198,7 @@ def compare(runs: list[dict], p: float) -> viz.Table:
         parameters = next(run["parameters"] for run in runs if run["dataset"] == dataset)
         line = {"data": dataset, "training pictures": parameters["n_train"], "epochs": parameters["epochs"]}
         names = ("do nothing", "normalised 5x5 box", "biharmonic", "SSRGAN")
-        lines.append(line | {name: curves[name][1][0] for name in names})
+        lines.append(line | {name: curves[name][1][0] for name in names if name in curves})
     return viz.Table(lines, f"composited NMSE in [0, 1], test, {p:.0%} lost, mean over pictures and seeds")
 
 
@@ -207,11 +223,7 @@ def main(names: list[str], levels: list[float], seeds: list[int], out: str | Non
     for name in names:
         name, _, folder = name.partition("=")
         datasets[name] = {"dataset": "folder", "data_dir": folder} if folder else {"dataset": name}
-    runs = [
-        result | {"dataset": name}
-        for name in datasets
-        for result in run({name: datasets[name]}, levels, seeds, out, **parameters)
-    ]
+    runs = run(datasets, levels, seeds, out, parameters)
     for name in datasets:
         print(table(runs, name))
         target = Path(out) if out else runtime.runs_dir("sweep")

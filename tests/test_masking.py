@@ -48,6 +48,24 @@ def test_pixels_have_the_rate_asked_for_and_channels_may_differ(generator):
     assert not torch.equal(per_channel[:, 0], per_channel[:, 1])
 
 
+def test_pixels_can_have_a_rate_for_each_image():
+    rates = torch.tensor([0.1, 0.5, 0.9])
+    mask = masking.pixels(3, 64, rates, torch.Generator().manual_seed(0))
+    assert mask.shape == (3, 1, 64, 64)
+    assert torch.allclose(masking.coverage(mask), rates.double(), atol=5 * math.sqrt(0.25 / 64**2))
+    per_channel = masking.pixels(3, 64, rates, torch.Generator().manual_seed(0), channels=3)
+    assert torch.allclose(per_channel.double().mean((2, 3)), rates.double()[:, None].expand(3, 3), atol=0.04)
+    for same in (0.3, torch.tensor(0.3), torch.full((3,), 0.3)):
+        again = masking.pixels(3, (16, 24), same, torch.Generator().manual_seed(0))
+        assert torch.equal(again, masking.pixels(3, (16, 24), 0.3, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("rates", [[0.3, 1.0, 0.3], [0.3, 0.0, 0.3], [0.3, float("nan"), 0.3], [0.3, 0.3]])
+def test_rates_that_are_no_rates_or_too_few_are_refused(rates, generator):
+    with pytest.raises(ValueError, match="rate must lie between 0 and 1, one number for all or each of 3 images"):
+        masking.pixels(3, 16, torch.tensor(rates), generator)
+
+
 def test_thin_strokes_still_hit_a_pixel(generator):
     assert masking.strokes(300, 8, generator, count=1).flatten(1).any(1).all()
 

@@ -177,13 +177,15 @@ def gmac(network: nn.Module, size: int = 128) -> float:
 
 
 def from_config(cfg) -> tuple[Generator, Discriminator]:
-    """The networks that a notebook's configuration describes. Raises ValueError for a crop that cannot be."""
+    """The networks that a notebook's configuration describes. Raises ValueError for a crop or head that cannot be."""
     if cfg.size % cfg.crop or cfg.crop % 4:
         raise ValueError(
             f"crop must divide size={cfg.size} and be a multiple of 4, and {cfg.crop} is not: "
             f"crop={cfg.size} trains on whole pictures."
         )
     shape = NETWORKS[cfg.network]
+    if cfg.head == "shrink" and shape["width"] % 4**cfg.shuffles:
+        raise ValueError(f"head='shrink' divides {shape['width']} channels by 4 too often: choose a wider network.")
     mask_channels = (3 if cfg.per_channel else 1) if cfg.mask_channel else 0
     options = {name: getattr(cfg, name) for name in ("blocks", "shuffles", "head", "value_range")}
     generator = Generator(width=shape["width"], mask_channels=mask_channels, **options)
