@@ -132,12 +132,12 @@ def run(parameters: dict, seed: int, out_dir: Path) -> dict:
             summaries = {name: effects.summary(values) for name, values in row.scores.items()}
             scores.setdefault(f"{p:g}", {})[part] = summaries
     curves = {name: [round(v, 6) for v in values] for name, values in history["scores"].items()}
-    losses = {name: [round(v, 6) for v in values] for name, values in history["losses"].items()}
+    losses = {name: round(values[-1], 6) for name, values in history["losses"].items()}  # of the last steps
     return measured | {
         "trained on": f"{cfg.p:.0%}" if cfg.levels == "one" else "30 to 80 %",
         "scores": scores,
         "curves": curves,
-        "steps": history["steps"],
+        "steps": history["steps"][-1],
         "losses": losses,
         "data": images.fingerprint,
     }
@@ -188,7 +188,6 @@ def lines(record: dict | None, name: str) -> list[dict]:
         for part in ("test", "unseen"):
             line[f"{part}: composited"] = effects.mean_spread([value(r, part=part) for r in runs])
         line["test: raw"] = effects.mean_spread([value(r, score="raw NMSE [0,1]") for r in runs])
-        line["seconds"] = f"{mean(run['seconds'] for run in runs):.0f}"
         table.append(line)
     return table
 
