@@ -1,4 +1,4 @@
-"""Shared by all tests: two threads (as the stored outputs were made), and caches and runs in temporary folders."""
+"""Shared by all tests: as many threads as a worker has cores, and caches and runs in temporary folders."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ import tempfile
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # `make test` runs two workers
 _scratch = tempfile.TemporaryDirectory(prefix="inpaintkit-tests-")
 os.environ["INPAINTKIT_CACHE"] = os.path.join(_scratch.name, "cache")
 os.environ["INPAINTKIT_RUNS"] = os.path.join(_scratch.name, "runs")

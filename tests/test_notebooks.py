@@ -44,7 +44,7 @@ def trains(name):
 
 
 def test_there_are_notebooks_to_check():
-    assert {"00_masks_and_metrics", "01_autoencoder", "02_vae", "03_context_encoder_gan"} <= set(NOTEBOOKS)
+    assert {"00_masks_and_metrics", "01_autoencoder", "02_vae", "03_context_encoder_gan", "04_ssrgan"} <= set(NOTEBOOKS)
 
 
 @every_notebook

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inpaintkit import course
+from inpaintkit import course, sweep
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -24,6 +24,9 @@ ODD_VAE |= {"leaky_slope": 0.5, "sample_z": False, "pairs": "shuffled", "dataset
 ODD_GAN = {"profile": "smoke", "reading": "as_written", "seed": 5, "epochs": 2, "n_train": 30, "n_test": 4}
 ODD_GAN |= {"head": "full", "mask_train": "strokes", "fill": "noise", "first": "discriminator", "batch_size": 10}
 ODD_GAN |= {"bn_eps": 0.5, "preview_mode": "train", "dataset": "folder", "weight_adv": 0.25}
+ODD_SSRGAN = {"profile": "smoke", "reading": "as_written", "seed": 2, "epochs": 2, "n_train": 12, "n_test": 5}
+ODD_SSRGAN |= {"size": 48, "crop": 24, "p": 0.35, "levels": "all", "redraw": False, "fill": "noise", "shuffles": 1}
+ODD_SSRGAN |= {"value_range": "[0,1]", "adversarial": "cross entropy", "head_d": "direct", "dataset": "folder"}
 OWN = {"profile": "smoke", "dataset": "folder", "n_train": 10, "n_test": 2}
 WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
@@ -39,6 +42,9 @@ WRONG = {
         "this run needs paris-streetview, which is not",
     ),
     "GAN's head": ("03_context_encoder_gan", ["-p", "mask_train", "strokes"], "mask_train='strokes' needs head='full'"),
+    "SSRGAN's data": ("04_ssrgan", ["-p", "profile", "paper"], "this run needs flowers102, which is not fetched"),
+    "SSRGAN's crop": ("04_ssrgan", ["-p", "crop", "24", "-p", "profile", "smoke"], "crop must divide size=64"),
+    "SSRGAN's level": ("04_ssrgan", ["-p", "p", "80.0"], "p must lie between 0.01 and 0.99, and 80.0 does not."),
     "range": ("00_masks_and_metrics", ["-p", "seed", "-1"], "seed must lie between 0 and 2147483647"),
 }
 
@@ -58,7 +64,7 @@ def as_options(parameters):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """All runs of this file, three at a time: {case: (finished process, its folder)}."""
+    """All runs of this file, two at a time: {case: (finished process, its folder)}."""
     photos = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for i in range(48):
@@ -69,11 +75,12 @@ def runs(tmp_path_factory):
         "odd": ("01_autoencoder", [*as_options(ODD), "-y", "lr: 2.0e-3"]),
         "odd VAE": ("02_vae", [*as_options(ODD_VAE), "-r", "data_dir", str(photos)]),
         "odd GAN": ("03_context_encoder_gan", [*as_options(ODD_GAN), "-r", "data_dir", str(photos)]),
+        "odd SSRGAN": ("04_ssrgan", [*as_options(ODD_SSRGAN), "-r", "data_dir", str(photos)]),
         "own": ("01_autoencoder", [*as_options(OWN), "-r", "data_dir", str(photos)]),
     }
     cases |= {case: (name, options) for case, (name, options, _) in WRONG.items()}
     folders = {case: tmp_path_factory.mktemp("run") for case in cases}
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         started = {case: pool.submit(papermill, cases[case][0], folders[case], cases[case][1]) for case in cases}
     return {case: (run.result(), folders[case]) for case, run in started.items()}
 
@@ -130,6 +137,24 @@ def test_odd_values_of_the_gan_are_echoed_and_used(runs):
     assert measured["scores"]["test"][-1]["filler"] == "context encoder"
     for file in [*measured["pictures"], "weights.pt"]:
         assert (folder / "run" / file).stat().st_size > 1000
+
+
+def test_odd_values_of_ssrgan_are_echoed_and_used_and_can_be_drawn_by_the_sweep(runs):
+    run, folder = runs["odd SSRGAN"]
+    assert run.returncode == 0, run.stderr[-2000:]
+    measured = results(folder)
+    assert {name: measured["parameters"][name] for name in ODD_SSRGAN} == ODD_SSRGAN
+    assert measured["parameters"]["mask_channel"] is False, "from the reading"
+    assert measured["data"]["counts"] == {"train": 12, "test": 5}
+    assert measured["history"]["steps"][-1] == 2 * (12 * 4 // 8)
+    assert {"content", "fooling D", "D"} == measured["history"]["losses"].keys()
+    for file in [*measured["pictures"], "weights.pt"]:
+        assert (folder / "run" / file).stat().st_size > 1000
+    (found,) = sweep.read(folder)
+    curves = sweep.by_level([found], found["dataset"])
+    assert curves["SSRGAN"][0] == [0.35]
+    assert "biharmonic" in curves
+    assert sweep.by_epoch([found], found["dataset"])["35%"][0] == [1, 2]
 
 
 def test_a_folder_of_ones_own_pictures(runs):

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from inpaintkit import forensics, report
+from inpaintkit import forensics, report, sweep
+from inpaintkit.effects import ssrgan
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -86,6 +87,30 @@ def test_numbers_of_the_gan_are_those_of_the_recorded_runs():
     assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
     assert f" {fills['do nothing']:.4f} " in cells
     assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+
+
+def test_numbers_of_ssrgan_are_those_of_the_recorded_runs():
+    def scores(rows):
+        return {name: row["image NMSE [0,1]"]["mean"] for name, row in rows.items()}
+
+    (run,) = [r for r in sweep.recorded() if r["dataset"] == "flowers102" and r["parameters"]["p"] == 0.8]
+    found = scores({row["filler"]: row for row in run["scores"]["test"]})
+    cells = row("80 % of the pixels lost, **NMSE**")
+    assert f" {found.pop('SSRGAN'):.4f} on flowers, not comparable " in cells
+    assert f" {found['do nothing']:.4f} " in cells
+    assert f" {min(found.values()):.4f} {min(found, key=found.get)} " in cells
+    assert f" {run['history']['seconds'] / 60:.0f} |" in cells
+    counts = run["data"]["counts"]
+    assert f"{run['parameters']['epochs']} epochs on {counts['train']:,} flowers" in README.replace("\n", " ")
+    assert f"tested on {counts['test']} others" in README
+    record = json.loads((ROOT / "results" / "04_ssrgan-effects.json").read_text())
+    demo = [ssrgan.value(run) for run in record["runs"] if not run["parameters"]]
+    fills = scores(record["references"]["0.8"]["test"])
+    cells = row("`demo`: the same, 64x64 crops")
+    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
+    assert f" {fills['do nothing']:.4f} " in cells
+    assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+    assert f"a 5x5 box, {fills['normalised 5x5 box']:.4f}" in README
 
 
 def test_links_and_make_targets_exist():

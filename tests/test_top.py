@@ -159,6 +159,8 @@ CHECKS = {
     "loss": checks.luminance_loss,
     "receptive_field": checks.receptive_field,
     "masked_for_test": checks.centre_mask,
+    "unshuffle": checks.unshuffle,
+    "mean_nmse": checks.mean_nmse,
 }
 
 
