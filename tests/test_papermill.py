@@ -25,8 +25,8 @@ ODD_GAN = {"profile": "smoke", "reading": "as_written", "seed": 5, "epochs": 2, 
 ODD_GAN |= {"head": "full", "mask_train": "strokes", "fill": "noise", "first": "discriminator", "batch_size": 10}
 ODD_GAN |= {"bn_eps": 0.5, "preview_mode": "train", "dataset": "folder", "weight_adv": 0.25}
 ODD_SSRGAN = {"profile": "smoke", "reading": "as_written", "seed": 2, "epochs": 2, "n_train": 12, "n_test": 5}
-ODD_SSRGAN |= {"size": 48, "crop": 24, "p": 0.35, "levels": "all", "redraw": False, "fill": "noise", "shuffles": 1}
-ODD_SSRGAN |= {"value_range": "[0,1]", "adversarial": "cross entropy", "head_d": "direct", "dataset": "folder"}
+ODD_SSRGAN |= {"size": 32, "p": 0.35, "levels": "all", "redraw": False, "fill": "noise", "shuffles": 1}
+ODD_SSRGAN |= {"value_range": "[0,1]", "adversarial": "cross entropy", "weight_adv": 0.5, "dataset": "folder"}
 OWN = {"profile": "smoke", "dataset": "folder", "n_train": 10, "n_test": 2}
 WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
@@ -43,7 +43,11 @@ WRONG = {
     ),
     "GAN's head": ("03_context_encoder_gan", ["-p", "mask_train", "strokes"], "mask_train='strokes' needs head='full'"),
     "SSRGAN's data": ("04_ssrgan", ["-p", "profile", "paper"], "this run needs flowers102, which is not fetched"),
-    "SSRGAN's crop": ("04_ssrgan", ["-p", "crop", "24", "-p", "profile", "smoke"], "crop must divide size=64"),
+    "SSRGAN's size": (
+        "04_ssrgan",
+        ["-p", "size", "50", "-p", "profile", "smoke"],
+        "size must be a multiple of the parts'",
+    ),
     "SSRGAN's level": ("04_ssrgan", ["-p", "p", "80.0"], "p must lie between 0.01 and 0.99, and 80.0 does not."),
     "range": ("00_masks_and_metrics", ["-p", "seed", "-1"], "seed must lie between 0 and 2147483647"),
 }
@@ -146,7 +150,7 @@ def test_odd_values_of_ssrgan_are_echoed_and_used_and_can_be_drawn_by_the_sweep(
     assert {name: measured["parameters"][name] for name in ODD_SSRGAN} == ODD_SSRGAN
     assert measured["parameters"]["mask_channel"] is False, "from the reading"
     assert measured["data"]["counts"] == {"train": 12, "test": 5}
-    assert measured["history"]["steps"][-1] == 2 * (12 * 4 // 8)
+    assert measured["history"]["steps"][-1] == 2 * (12 // 8)
     assert {"content", "fooling D", "D"} == measured["history"]["losses"].keys()
     for file in [*measured["pictures"], "weights.pt"]:
         assert (folder / "run" / file).stat().st_size > 1000

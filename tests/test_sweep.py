@@ -125,7 +125,7 @@ def test_a_folder_of_other_parameters_is_refused(swept, no_training, changes, na
         ((0.3,), {"head": "shrink", "shuffles": 2}, r"head='shrink' divides 8 channels by 4 too often: .*"),
         ((0.3,), {"blocks": 0}, r"blocks must lie between 1 and 64, and 0 does not\."),
         ((0.3,), {"head": "grow"}, r"head must be one of expand, shrink, and 'grow' is not\."),
-        ((0.3,), {"crop": 24}, r"crop must divide size=64 and be a multiple of 4, and 24 is not: .*"),
+        ((0.3,), {"crop": 24}, r"size must be a multiple of the parts' 24 pixels .* 64 is not\."),
     ],
 )
 def test_what_a_sweep_does_not_take_is_one_sentence_and_trains_nothing(tmp_path, levels, changes, message):

@@ -120,8 +120,8 @@ def test_killed_process_continues_bit_for_bit(tmp_path, straight):
         import os, signal, sys
         sys.path.insert(0, {os.path.dirname(__file__)!r})
         import torch
-        torch.set_num_threads(2)
         import test_training as t
+        torch.set_num_threads({torch.get_num_threads()})
         recipe = t.ToyGan()
         whole_step = recipe.step
         def step(batch, generator):

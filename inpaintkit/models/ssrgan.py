@@ -177,11 +177,11 @@ def gmac(network: nn.Module, size: int = 128) -> float:
 
 
 def from_config(cfg) -> tuple[Generator, Discriminator]:
-    """The networks that a notebook's configuration describes. Raises ValueError for a crop or head that cannot be."""
-    if cfg.size % cfg.crop or cfg.crop % 4:
+    """The networks that a notebook's configuration describes. Raises ValueError for a size or head that cannot be."""
+    side = min(cfg.crop, cfg.size)
+    if cfg.size % side or side % 4:
         raise ValueError(
-            f"crop must divide size={cfg.size} and be a multiple of 4, and {cfg.crop} is not: "
-            f"crop={cfg.size} trains on whole pictures."
+            f"size must be a multiple of the parts' {side} pixels (crop), and these of 4, and {cfg.size} is not."
         )
     shape = NETWORKS[cfg.network]
     if cfg.head == "shrink" and shape["width"] % 4**cfg.shuffles:
@@ -212,16 +212,17 @@ def fixed_holes(cfg, n: int, p: float | None = None) -> torch.Tensor:
 
 
 def training_images(images: torch.Tensor, cfg) -> torch.Tensor:
-    """What `fit` trains on: pictures (N, 3, size, size) cut into tiles of ``cfg.crop``, uint8. Random pixels need no
-    more context than that, and small tiles give more steps in the same time.
+    """What `fit` trains on: pictures (N, 3, size, size) cut into tiles of ``cfg.crop`` at most, uint8. Random
+    pixels need no more context than that, and small tiles give more steps in the same time.
 
     Without ``cfg.redraw`` further channels hold each tile's lost pixels, drawn once.
     """
-    tiles = images.unfold(2, cfg.crop, cfg.crop).unfold(3, cfg.crop, cfg.crop)  # (N, 3, rows, columns, crop, crop)
+    side = min(cfg.crop, cfg.size)
+    tiles = images.unfold(2, side, side).unfold(3, side, side)  # (N, 3, rows, columns, side, side)
     tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
     if cfg.redraw:
         return tiles.contiguous()
-    mask = holes(cfg, len(tiles), cfg.crop, runtime.generator(cfg.seed)).to(images.device, torch.uint8)
+    mask = holes(cfg, len(tiles), side, runtime.generator(cfg.seed)).to(images.device, torch.uint8)
     return torch.cat([tiles, 255 * mask], 1)
 
 
@@ -268,7 +269,7 @@ class Recipe:
 
     def corrupt(self, images, generator):
         if self.cfg.redraw:
-            mask = holes(self.cfg, len(images), self.cfg.crop, generator)
+            mask = holes(self.cfg, len(images), images.shape[-1], generator)
         else:
             images, mask = images[:, :3], images[:, 3:] > 0.5
         return masking.apply(images, mask, self.cfg.fill, generator), mask
