@@ -8,7 +8,7 @@ help:
 	@echo "make course    run every notebook on the photographs that ship with the packages; ends with a page of pictures"
 	@echo "make test      run every test"
 	@echo "make lab       open the notebooks in JupyterLab"
-	@echo "make effects   run the further experiments (about three hours on two cores; can be interrupted and continued)"
+	@echo "make effects   run the further experiments (about four hours on two cores; can be interrupted and continued)"
 	@echo "make bench     time the package's own code against the plain alternatives"
 	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA)"
 
@@ -19,8 +19,8 @@ course: setup
 	@$(RUN) course
 
 # Unit tests and rules; the stored outputs of every notebook against fresh ones; two of them again on an imitated older
-# processor, to see that what they promise does not depend on the machine. Two workers with one thread each: on two cores
-# they take three quarters of the time that one with two threads takes. Runs go to runs/test, never to a student's.
+# processor, to see that what they promise does not depend on the machine. Two workers with one thread each get more out of
+# two cores than one with two threads. Runs go to runs/test, never to a student's.
 TWO = -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL = rm -rf runs/test && INPAINTKIT_RUNS="$(CURDIR)/runs/test" OMP_NUM_THREADS=1 \
 	.venv/bin/python -m pytest -q $(TWO) --nbval --nbval-current-env --nbval-cell-timeout=300 --durations=5
