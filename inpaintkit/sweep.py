@@ -88,7 +88,7 @@ def _open(cfg: runtime.Config) -> data.Images:
 
 def _run(cfg: runtime.Config, folder: Path) -> Path:
     images = _open(cfg)
-    generator, measured = study.train(cfg, images, folder)
+    generator, measured = study.train(cfg, images, folder, True)
     fillers, scores = [*study.fills(), ssrgan.Filler(generator, fill=cfg.fill)], {}
     for part, (image, mask) in study.test_parts(cfg, images, cfg.p).items():
         scores[part] = [row.to_json() for row in evaluate.score(fillers, image, mask, study.SCORES)]

@@ -131,8 +131,8 @@ def fit(
     recipe.modules.train()  # whatever was done with the networks before
     if step == 0:
         after_epoch(0)
-    # One refresh a second is three messages to the notebook; a reader that looks only when the cell has ended (nbval)
-    # loses those beyond its queue of a thousand, the last one included, and believes that the cell hangs.
+    # Every refresh is three messages to the notebook. A reader that looks only when the cell has ended (nbval) loses
+    # what its queues cannot hold, the last message included, and believes that the cell hangs: so one refresh a second.
     bar = tqdm(total=total, initial=step, desc="training", unit="step", mininterval=1, disable=not progress)
     with bar, _finish_step_first() as interrupted:
         while step < total:

@@ -12,6 +12,15 @@ os.environ["INPAINTKIT_CACHE"] = os.path.join(_scratch.name, "cache")
 os.environ["INPAINTKIT_RUNS"] = os.path.join(_scratch.name, "runs")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """On networks as small as these a second thread costs more than it brings, most of all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

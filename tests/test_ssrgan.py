@@ -9,6 +9,8 @@ from inpaintkit import checks, data, effects, evaluate, masking, metrics, runtim
 from inpaintkit.effects import ssrgan as study
 from inpaintkit.models import classical, ssrgan
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def configuration(**changes):
     given = {"profile": "smoke", "reading": "fixed", "seed": 0} | changes
@@ -35,15 +37,6 @@ def copies(*modules):
 
 def same(before, after):
     return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On networks as small as these a second thread costs more than it brings, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from statistics import mean, stdev
 
 import numpy as np
 import pytest
-import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -16,15 +15,7 @@ from inpaintkit.models import ssrgan
 
 TINY = {"profile": "smoke", "n_train": 8, "n_test": 4, "network": "smallest"}
 NMSE = "image NMSE [0,1]"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On networks as small as these a second thread costs more than it brings, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
