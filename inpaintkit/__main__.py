@@ -1,4 +1,6 @@
-"""The command line: ``python -m inpaintkit course``, ``effects``, ``repair PHOTO MASK``, or ``sweep NAME=FOLDER``."""
+"""The command line: ``python -m inpaintkit course``, ``effects``, ``fetch NAME``, ``doctor``, ``repair PHOTO MASK``, or
+``sweep NAME=FOLDER``.
+"""
 
 import argparse
 import ast
@@ -12,6 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("course", help="run all notebooks")
     commands.add_parser("effects", help="run the further trainings")
+    fetch = commands.add_parser("fetch", help="fetch the papers' data sets, once")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="which; none: list them all")
+    fetch.add_argument("--data-dir", help="a folder that may hold them already")
+    fetch.add_argument("--source", help="kaggle:OWNER/NAME or the address of an archive, instead of the usual sources")
+    doctor = commands.add_parser("doctor", help="say what this machine can run; paste it into a question")
+    doctor.add_argument("--data-dir", help="a folder to look for data sets in")
     repair = commands.add_parser("repair", help="repair your own photograph")
     repair.add_argument("photo", help="the damaged photograph")
     repair.add_argument("mask", help="a picture of the same size, white where the photograph is to be repaired")
@@ -25,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     repair.add_argument("--run", metavar="FOLDER", help="for network: the folder in which notebook 03 trained")
     sweep = commands.add_parser("sweep", help="train SSRGAN (notebook 04) at every level of lost pixels")
     sweep.add_argument(
-        "data", nargs="+", metavar="NAME=FOLDER", help="folders of pictures, and a name for each; or embedded"
+        "data", nargs="+", metavar="NAME=FOLDER", help="folders of pictures, and a name for each; or named data sets"
     )
     sweep.add_argument(
         "--levels", nargs="+", type=float, help="shares of lost pixels (default: the paper's, 0.3 to 0.8)"
@@ -36,10 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         "-p", nargs=2, action="append", default=[], metavar=("PARAMETER", "VALUE"), help="one of notebook 04's, for all"
     )
     given = parser.parse_args(arguments)
+    warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
     if given.command == "repair":
         return _repair(given)
     if given.command == "sweep":
         return _sweep(given)
+    if given.command == "fetch":
+        return _fetch(given)
+    if given.command == "doctor":
+        return _doctor(given)
     if given.command == "course":
         from inpaintkit import course  # papermill is not needed for anything else
 
@@ -49,10 +62,40 @@ def main(arguments: list[str] | None = None) -> int:
     return effects.main()
 
 
+def _fetch(given) -> int:
+    from inpaintkit import doctor
+    from inpaintkit.data import sources
+
+    if not given.names:
+        print("\n".join(doctor.data_sets(given.data_dir)))
+        return 0
+    failed = 0
+    for name in given.names:
+        try:
+            if name not in sources.known():
+                raise ValueError(f"{name!r} is not one of {', '.join(sources.known())}.")
+            folder, files = sources.obtain(name, given.data_dir, given.source)
+            print(f"{name}: {len(files):,} pictures in {folder}")
+        except (ValueError, OSError) as error:
+            print(f"inpaintkit: {error}", file=sys.stderr)
+            failed = 2
+    return failed
+
+
+def _doctor(given) -> int:
+    from inpaintkit import doctor
+
+    try:
+        print(doctor.page(given.data_dir))
+    except OSError as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def _repair(given) -> int:
     from inpaintkit import repair
 
-    warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
     try:
         filler = repair.method(given.method, given.run)
         done = repair.repair_file(given.photo, given.mask, given.out, filler)

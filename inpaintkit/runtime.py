@@ -220,6 +220,13 @@ def results_dir() -> Path:
     return package / "results" if (package / "results").is_dir() else package.parent / "results"
 
 
+def sources_file() -> Path:
+    """Where the papers' data sets come from: data/sources.toml in a checkout, inside the package otherwise."""
+    package = Path(__file__).parent
+    shipped = package / "sources" / "sources.toml"
+    return shipped if shipped.exists() else package.parent / "data" / "sources.toml"
+
+
 def fingerprint(*arrays) -> str:
     """First 12 hex digits of the SHA-256 of tensors or arrays (shape, dtype and bytes)."""
     digest = hashlib.sha256()
@@ -234,7 +241,7 @@ def package_hash() -> str:
     """First 12 hex digits of the SHA-256 of the package's sources, so that no run is taken for one of other code."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.glob("*.csv")]):
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.csv")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -195,8 +195,9 @@ def compare(runs: list[dict], p: float) -> viz.Table:
     runs = [run for run in runs if run["parameters"]["p"] == p]
     for dataset in sorted({run["dataset"] for run in runs}):
         curves = by_level(runs, dataset)
-        parameters = next(run["parameters"] for run in runs if run["dataset"] == dataset)
-        line = {"data": dataset, "training pictures": parameters["n_train"], "epochs": parameters["epochs"]}
+        first = next(run for run in runs if run["dataset"] == dataset)
+        line = {"data": dataset, "training pictures": first["data"]["counts"]["train"]}
+        line["epochs"] = first["parameters"]["epochs"]
         names = ("do nothing", "normalised 5x5 box", "biharmonic", "SSRGAN")
         lines.append(line | {name: curves[name][1][0] for name in names if name in curves})
     return viz.Table(lines, f"composited NMSE in [0, 1], test, {p:.0%} lost, mean over pictures and seeds")
@@ -218,11 +219,12 @@ def _caption(runs: list[dict], dataset: str) -> str:
 
 
 def main(names: list[str], levels: list[float], seeds: list[int], out: str | None, parameters: dict) -> None:
-    """``python -m inpaintkit sweep``: ``names`` are NAME=FOLDER, or "embedded"."""
+    """``python -m inpaintkit sweep``: ``names`` are NAME=FOLDER, "embedded", or the name of a data set."""
     datasets = {}
     for name in names:
         name, _, folder = name.partition("=")
-        datasets[name] = {"dataset": "folder", "data_dir": folder} if folder else {"dataset": name}
+        own = folder and name.partition(":")[0] not in data.named()
+        datasets[name] = {"dataset": "folder" if own else name} | ({"data_dir": folder} if folder else {})
     runs = run(datasets, levels, seeds, out, parameters)
     for name in datasets:
         print(table(runs, name))

@@ -1,5 +1,7 @@
 import hashlib
 import warnings
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from PIL import Image
 
 from inpaintkit import data
+from inpaintkit.data import embedded, pictures, sources
 
 
 def make_folder(path, n=10, size=(40, 30), mode="RGB", suffix=".png"):
@@ -92,7 +95,7 @@ def test_folder_is_split_without_overlap_and_cached(tmp_path, monkeypatch):
     first = data.open("folder", folder, size=16)
     assert (len(first.train), len(first.test)) == (7, 3)
     assert not set(first.names["train"]) & set(first.names["test"])
-    monkeypatch.setattr(data, "decode", lambda *_: pytest.fail("decoded twice"))
+    monkeypatch.setattr(pictures, "decode", lambda *_: pytest.fail("decoded twice"))
     assert data.open("folder", folder, size=16).fingerprint == first.fingerprint
     assert data.open("folder", folder, size=16, seed=1).names != first.names
 
@@ -131,9 +134,9 @@ def test_bad_files_are_named_counted_and_skipped(tmp_path):
 
 def test_dark_and_flat_crops_are_not_used():
     stripes = torch.tensor([0, 255], dtype=torch.uint8).repeat(3, 8, 4)
-    assert data._usable(stripes)
-    assert not data._usable(stripes // 10), "mean 0.05"
-    assert not data._usable(torch.full((3, 8, 8), 128, dtype=torch.uint8)), "no contrast"
+    assert embedded._usable(stripes)
+    assert not embedded._usable(stripes // 10), "mean 0.05"
+    assert not embedded._usable(torch.full((3, 8, 8), 128, dtype=torch.uint8)), "no contrast"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK"])
@@ -188,9 +191,12 @@ def test_unusable_folders_end_with_one_sentence(tmp_path, prepare, arguments, er
     ("arguments", "message"),
     [
         ({"dataset": "imagenet"}, "'imagenet' is not known"),
-        ({"dataset": "afhq-wild"}, "get Animal Faces"),
-        ({"dataset": "ffhq"}, "needs ffhq, which is not fetched for you: get the thumbnails of Flickr-Faces-HQ"),
-        ({"dataset": "animals10"}, "needs animals10, which is not fetched for you: get Animals-10 from Kaggle"),
+        (
+            {"dataset": "caltech101:faces"},
+            "caltech101:faces is not known: there are caltech101:paper, caltech101:objects",
+        ),
+        ({"dataset": "folder", "resize": "lanczos"}, "resize must be one of bicubic, bilinear, nearest, and 'lanczos'"),
+        ({"dataset": "folder", "aspect": "pad"}, "aspect must be one of squash, crop, and 'pad' is not"),
         ({"dataset": "embedded:rocket"}, "takes one of astronaut, brick, .*, and 'rocket' is not"),
         ({"dataset": "embedded:"}, "takes one of astronaut"),
         ({"dataset": "embedded", "size": 256}, "size must lie between 8 and 128"),
@@ -217,3 +223,38 @@ def test_the_last_pictures_by_name_can_be_the_test(tmp_path, generator):
     assert data.open("folder", **options).names["test"] != ["4.png", "5.png"]
     with pytest.raises(ValueError, match="split must be 'drawn' or 'last', and 'sorted' is neither"):
         data.open("folder", split="sorted", **options)
+
+
+# --- the real packs, where there are any ---
+
+PACKS = Path(__file__).parents[2] / "shared" / "datasets"
+COUNTS = {  # folder, pictures in it, training and test pictures of the paper's split
+    "caltech101": ("caltech101", 9144, (7315, 1829)),
+    "caltech101:objects": ("caltech101", 9144, (6942, 1735)),
+    "flowers102": ("flowers102", 7366, (1020, 6149)),
+    "afhq-cat": ("afhq_cat", 5153, (3341, 1400)),
+    "ffhq": ("ffhq", 1100, (1018, 82)),
+    "animals10": ("animals10", 320, (296, 24)),
+    "oxford-pet": ("oxford_pet", 370, (185, 185)),
+}
+
+
+@pytest.mark.skipif(not PACKS.is_dir(), reason="the packs of real pictures are not on this machine")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", COUNTS)
+def test_real_packs(name):
+    folder, there, counts = COUNTS[name]
+    assert len(sources.find(name.split(":")[0], PACKS / folder)[1]) == there
+    images = data.open(name, PACKS / folder, size=16)
+    assert (len(images.train), len(images.test)) == counts
+    train, test = map(set, images.names.values())
+    assert not train & test
+    assert not images.notes["files skipped"]
+    if name.startswith("caltech101"):
+        scenes = [{name.replace("Faces_easy/", "Faces/") for name in side} for side in (train, test)]
+        assert not scenes[0] & scenes[1], "the same photograph on both sides"
+        assert any("BACKGROUND" in name for name in train | test) == (name == "caltech101")
+    if name == "flowers102":
+        classes = Counter(name.split("/")[0] for name in train)
+        assert set(classes.values()) == {10}
+        assert len(classes) == 102

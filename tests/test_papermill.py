@@ -32,17 +32,17 @@ WRONG = {
     "misspelt": ("01_autoencoder", ["-p", "epochz", "3"], "unknown parameter 'epochz': did you mean 'epochs'?"),
     "no number": ("01_autoencoder", ["-p", "epochs", "abc"], "epochs must be a whole number, and 'abc' is not."),
     "YAML": ("01_autoencoder", ["-y", "lr: 1e-3"], "in YAML, numbers like 1e-3 need a point: 1.0e-03"),
-    "data": ("01_autoencoder", ["-p", "profile", "paper"], "this run needs afhq-wild, which is not fetched for you"),
-    "VAE's data": ("02_vae", ["-p", "profile", "paper"], "this run needs ffhq, which is not fetched for you"),
+    "data": ("01_autoencoder", ["-p", "profile", "paper"], "afhq-wild is not here and could not be fetched (Kaggle"),
+    "VAE's data": ("02_vae", ["-p", "profile", "paper"], "ffhq is not here and could not be fetched"),
     "VAE's sizes": ("02_vae", ["-p", "size", "64", "-p", "profile", "smoke"], "size must be 52, 60, 68, ... 100"),
     "no truth": ("02_vae", ["-p", "la_bug", "2"], "la_bug must be True or False, and 2 is not."),
     "GAN's data": (
         "03_context_encoder_gan",
         ["-p", "profile", "paper"],
-        "this run needs paris-streetview, which is not",
+        "paris-streetview is not here and could not be fetched (it is given on request only)",
     ),
     "GAN's head": ("03_context_encoder_gan", ["-p", "mask_train", "strokes"], "mask_train='strokes' needs head='full'"),
-    "SSRGAN's data": ("04_ssrgan", ["-p", "profile", "paper"], "this run needs flowers102, which is not fetched"),
+    "SSRGAN's data": ("04_ssrgan", ["-p", "profile", "paper"], "flowers102 is not here and could not be"),
     "SSRGAN's size": (
         "04_ssrgan",
         ["-p", "size", "50", "-p", "profile", "smoke"],
@@ -57,9 +57,10 @@ def papermill(name, folder, options):
     command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), str(folder / "out.ipynb")]
     command += ["--execution-timeout", "120", "--no-progress-bar", "--cwd", str(folder)]
     command += ["-r", "out_dir", str(folder / "run"), *options]
-    # One thread each: runs with two threads on two cores wait for each other most of the time.
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=one_thread)
+    # One thread each: runs with two threads on two cores wait for each other most of the time. No network: the proxy is
+    # a port where nobody listens.
+    changed = os.environ | {"OMP_NUM_THREADS": "1", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=changed)
 
 
 def as_options(parameters):

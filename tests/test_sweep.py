@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from inpaintkit import __main__, runtime, sweep, viz
+from inpaintkit import __main__, data, runtime, sweep, viz
 from inpaintkit.effects import ssrgan as study
 from inpaintkit.models import ssrgan
 
@@ -335,7 +335,8 @@ def test_the_command_line_sweeps_folders_and_draws(tmp_path, few_fills, capsys):
         (["own=nowhere"], "data_dir nowhere does not exist."),
         (
             ["flowers"],
-            "dataset 'flowers' is not known: use 'embedded', or 'folder' with data_dir=the folder of pictures.",
+            "dataset 'flowers' is not known: use 'embedded', 'folder' with data_dir=the folder of pictures, or one of "
+            f"{', '.join(data.named())}.",
         ),
     ],
 )

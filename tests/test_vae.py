@@ -267,7 +267,8 @@ def test_every_reading_sets_the_same_parameters_and_all_are_allowed():
                 runtime.check_range(name, value, vae.ALLOWED[name])
     as_run = configuration(reading="as_run", profile="paper")
     assert (as_run.leaky_slope, as_run.la_bug, as_run.bn_test, as_run.redraw) == (1.0, True, "batch1", False)
-    assert (as_run.n_train, as_run.n_test, as_run.epochs, as_run.lr, as_run.batch_size) == (25_000, 2000, 350, 1e-4, 32)
+    assert (as_run.epochs, as_run.lr, as_run.batch_size, as_run.resize) == (350, 1e-4, 32, "nearest")
+    assert (as_run.n_train, as_run.n_test) == (None, None), "those of the data set, see data/sources.toml"
 
 
 def test_filler_says_what_it_takes_and_never_sees_the_fill(grey):

@@ -34,7 +34,7 @@ PROFILES = {
     "demo": _EMBEDDED | {"network": "quarter", "n_train": 3000, "n_test": None, "epochs": 4},
     "paper": _ALWAYS
     | {"dataset": "paris-streetview", "size": 128, "network": "author"}
-    | {"n_train": None, "n_test": 3000, "epochs": 200},
+    | {"n_train": None, "n_test": None, "epochs": 200},
 }
 _REPAIRED = {"bn_eps": 1e-5, "numpy_seed_bug": False, "preview_mode": "eval"}
 READINGS = {

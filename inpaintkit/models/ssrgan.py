@@ -39,7 +39,7 @@ PROFILES = {
     "smoke": _EMBEDDED | {"network": "smallest", "n_train": 16, "n_test": 16, "epochs": 1},
     "demo": _EMBEDDED | {"network": "narrow", "n_train": 640, "epochs": 4},
     "paper": _ALWAYS
-    | {"dataset": "flowers102", "n_train": 1020, "n_test": 6149, "size": 128, "crop": 128}
+    | {"dataset": "flowers102", "n_train": None, "size": 128, "crop": 128}
     | {"network": "authors", "blocks": 6, "lr": 2e-4, "batch_size": 64, "epochs": 100},
 }
 _TEXT = {"shuffles": 2, "mask_channel": False, "fill": "black", "lr_every": 0.25, "lr_factor": 0.5}
@@ -218,7 +218,7 @@ def training_images(images: torch.Tensor, cfg) -> torch.Tensor:
     Without ``cfg.redraw`` further channels hold each tile's lost pixels, drawn once.
     """
     side = min(cfg.crop, cfg.size)
-    tiles = images.unfold(2, side, side).unfold(3, side, side)  # (N, 3, rows, columns, side, side)
+    tiles = images[:].unfold(2, side, side).unfold(3, side, side)  # (N, 3, rows, columns, side, side)
     tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
     if cfg.redraw:
         return tiles.contiguous()

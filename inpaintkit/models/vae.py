@@ -35,13 +35,14 @@ PROFILES = {
     "demo": _EMBEDDED | {"network": "small", "n_train": 3200, "n_test": None, "epochs": 6},
     "paper": _ALWAYS
     | {"dataset": "ffhq", "size": 100, "network": "authors"}
-    | {"n_train": 25_000, "n_test": 2000, "epochs": 350, "lr": 1e-4},
+    | {"n_train": None, "n_test": None, "epochs": 350, "lr": 1e-4},
 }
 _REPAIRED = {"la_bug": False, "test_unnormalised": False, "bn_test": "running", "sample_z": False}
+_REPAIRED |= {"resize": "bicubic"}
 READINGS = {
     "as_written": _REPAIRED | {"ratio_of": "area", "leaky_slope": 0.2, "redraw": False},
     "as_run": {"la_bug": True, "test_unnormalised": True, "bn_test": "batch1", "sample_z": True}
-    | {"ratio_of": "side", "leaky_slope": 1.0, "redraw": False},
+    | {"ratio_of": "side", "leaky_slope": 1.0, "redraw": False, "resize": "nearest"},
     "fixed": _REPAIRED | {"ratio_of": "side", "leaky_slope": 0.2, "redraw": True},
 }
 
@@ -67,6 +68,7 @@ ALLOWED = runtime.TRAINING | {
     "test_unnormalised": None,
     "bn_test": {"running", "batch1"},
     "sample_z": None,
+    "resize": None,  # `data.open` knows which there are
 }
 
 
@@ -225,6 +227,7 @@ def training_images(images: torch.Tensor, cfg) -> torch.Tensor:
     """
     if cfg.redraw:
         return images
+    images = images[:]  # pictures on disk come into memory
     mask = holes(cfg, len(images), runtime.generator(cfg.seed))
     return torch.cat([images, 255 * mask.to(images.device, torch.uint8)], 1)
 

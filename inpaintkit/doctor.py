@@ -1,0 +1,149 @@
+"""A page about this machine: versions, memory, data sets, and what each notebook can run here and roughly how long.
+
+It is plain text, to be pasted into a question.
+"""
+
+import platform
+import shutil
+import time
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+import psutil
+import torch
+from packaging.requirements import Requirement
+from torch import nn
+
+import inpaintkit
+from inpaintkit import data, runtime
+from inpaintkit.data import sources
+
+# Measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave REFERENCE: seconds of the demo's
+# whole notebook (`make course`), and of a training step at the paper's size (benchmarks/training.py). The steps are
+# those of the paper's schedule: for SSRGAN one network on Flowers-102, in batches of four.
+REFERENCE = 220.0  # GFLOP/s
+NOTEBOOKS = {
+    "00_masks_and_metrics": {"demo": 26},
+    "01_autoencoder": {"demo": 97, "data": ["afhq-wild"], "step": 0.126, "steps": 50 * 334, "GB": 3},
+    "02_vae": {"demo": 62, "data": ["ffhq", "animals10"], "step": 2.95, "steps": 350 * 781, "GB": 8},
+    "03_context_encoder_gan": {"demo": 87, "data": ["paris-streetview"], "step": 0.58, "steps": 200 * 1487, "GB": 4},
+    "04_ssrgan": {
+        "demo": 63,
+        "data": ["flowers102", "caltech101", "oxford-pet"],
+        "step": 2.4,
+        "steps": 100 * 255,
+        "GB": 4,
+    },
+}
+
+
+def page(data_dir: str | Path | None = None) -> str:
+    """The whole page. ``data_dir`` is looked into for every data set, as the notebooks do."""
+    device = runtime.pick_device()
+    rate = speed()
+    parts = {
+        f"inpaintkit {inpaintkit.__version__}": _kit(),
+        "machine": _machine(device, rate),
+        "packages": _packages(),
+        f"data sets (looked for in {data_dir or 'the cache only'})": data_sets(data_dir),
+        "notebooks": _notebooks(device, rate, data_dir),
+    }
+    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in parts.items())
+
+
+def speed(seconds: float = 1.0) -> float:
+    """GFLOP/s of a 3x3 convolution with its gradients on the CPU: a yardstick for the times below."""
+    conv = nn.Conv2d(64, 64, 3, padding=1)
+    image, times = torch.rand(8, 64, 64, 64), []
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        step = time.perf_counter()
+        conv(image).sum().backward()
+        times.append(time.perf_counter() - step)
+    return 3 * 2 * image.numel() * 64 * 9 / median(times) / 1e9  # forward, and the gradients of weights and input
+
+
+def _kit() -> list[str]:
+    return [f"revision {runtime.git_revision() or 'not from a checkout'}, in {Path(inpaintkit.__file__).parent}"]
+
+
+def _machine(device: torch.device, rate: float) -> list[str]:
+    memory, cache = psutil.virtual_memory(), data.cache_dir()
+    above = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    lines = [
+        f"{platform.platform()}, Python {platform.python_version()}",
+        f"processor: {runtime.device_name(torch.device('cpu'))}, {rate:.0f} GFLOP/s",
+        f"memory: {memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free",
+        f"disk of the cache ({cache}): {shutil.disk_usage(above).free / 1e9:.1f} GB free",
+    ]
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        lines.append(
+            f"GPU: {runtime.device_name(device)}, {total / 1e9:.1f} GB, {free / 1e9:.1f} GB free, "
+            f"{runtime.pick_precision(device)}"
+        )
+    else:
+        lines.append("GPU: none that torch can use")
+    return lines
+
+
+def _packages() -> list[str]:
+    lines = []
+    for requirement in map(Requirement, metadata.requires("inpaintkit")):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            version = "missing"
+        fits = version != "missing" and requirement.specifier.contains(version, prereleases=True)
+        lines.append(
+            f"{requirement.name:32} {version:16} {'' if fits else f'wanted: {requirement.specifier}'}".rstrip()
+        )
+    return lines
+
+
+def _found(name: str, data_dir: str | Path | None) -> tuple[Path, list] | None:
+    return (sources.find(name, sources.own_folder(data_dir)) if data_dir else None) or sources.cached(name)
+
+
+def data_sets(data_dir: str | Path | None) -> list[str]:
+    """A line for every data set: where it is and whether it is whole, or how to get it."""
+    lines = ["embedded: always here"]
+    for name, table in sources.known().items():
+        found = _found(name, data_dir)
+        if found:
+            there, whole = len(found[1]), table["pictures"]
+            state = "complete" if there >= whole else "INCOMPLETE"
+            lines.append(f"{name}: {state}, {there:,} of {whole:,} pictures in {found[0]}")
+        elif table.get("sources"):
+            lines.append(f"{name}: not here; `python -m inpaintkit fetch {name}` fetches {table['bytes'] / 1e9:.2f} GB")
+        else:
+            lines.append(f"{name}: not here, and by hand only: {table['by_hand']}")
+    return lines
+
+
+def _notebooks(device: torch.device, rate: float, data_dir: str | Path | None) -> list[str]:
+    factor, memory = REFERENCE / rate, psutil.virtual_memory().total / 1e9
+    lines = [
+        f"(processor times: measured at {REFERENCE:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
+        "were not measured yet)"
+    ]
+    for name, known in NOTEBOOKS.items():
+        lines.append(f"{name}: demo about {known['demo'] * factor / 60:.1f} minutes on the processor")
+        if "data" not in known:
+            continue
+        states = [f"{one} ({'here' if _found(one, data_dir) else 'not here'})" for one in known["data"]]
+        line = f"  paper: {', '.join(states)}; about {_time(known['step'] * known['steps'] * factor)} on the processor"
+        if device.type == "cuda":
+            line += f", less on the {runtime.device_name(device)}"
+        if memory < known["GB"]:
+            line += f"; needs about {known['GB']} GB of memory, more than there are"
+        lines.append(line)
+    return lines
+
+
+def _time(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
