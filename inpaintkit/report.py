@@ -21,10 +21,12 @@ def paper_runs(work: str) -> list[dict]:
 def why_not(row: dict[str, str], run: dict) -> str:
     """Whether a run may be compared with a reported number: "yes", or "no" and what differs.
 
-    The same pictures means: the run's folder is named like the reported data, as in "folder wild" and "AFHQ wild".
+    The same pictures means: the words of the set's name, or of the run's folder, are among those of the reported data,
+    as "afhq-wild" or "folder wild" and "AFHQ wild"; "afhq-wild:official" is another split of them.
     """
     parameters, name = run["parameters"], run["data"]["name"]
-    differing = [] if name.split()[-1] in row["data"].split() else [f"other pictures ({name})"]
+    words = name.removeprefix("folder ").lower().split("-")
+    differing = [] if set(words) <= set(row["data"].lower().split()) else [f"other pictures ({name})"]
     for name in ("size", "side", "epochs"):
         if row[name] and int(row[name]) != parameters[name]:
             differing.append(f"{name} {parameters[name]} instead of {row[name]}")

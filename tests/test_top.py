@@ -325,6 +325,15 @@ def test_recorded_numbers_carry_their_source_and_comparability(monkeypatch, tmp_
     assert report.why_not(rows[0], run) == "no: epochs 3 instead of 50"
     run["parameters"]["epochs"] = 50
     assert report.why_not(rows[0], run) == "yes"
+    for name, verdict in {
+        "afhq-wild": "yes",
+        "afhq-cat": "no: other pictures (afhq-cat)",
+        "folder afhq_cat": "no: other",
+    }.items():
+        run["data"]["name"] = name
+        assert report.why_not(rows[0], run).startswith(verdict), name
+    run["data"]["name"] = "afhq-wild:official"
+    assert report.why_not(rows[0], run) == "no: other pictures (afhq-wild:official)"
 
 
 def test_summaries_keep_spread_over_images_apart():
