@@ -400,3 +400,15 @@ def test_verdicts_can_fail():
     nothing_affine = record(1e-6, 0.012)
     nothing_affine["runs"].pop()
     assert [holds for _, holds in study.verdicts(nothing_affine)] == [True, False]
+
+
+def test_the_filters_are_worth_what_the_notebook_says(monkeypatch, tmp_path):
+    errors = {}
+    for line in study.resize_lines():
+        errors.setdefault(line["data"], {})[line["resize"]] = line["biharmonic, hole MSE"]
+    assert len(errors) == 2
+    for name, error in errors.items():
+        assert error["bilinear"] < error["bicubic"] < error["nearest"], name
+        assert 1 / 6 - 0.01 < error["nearest"] / error["bilinear"] - 1 < 1 / 5 + 0.01, "a sixth to a fifth"
+    monkeypatch.setattr(runtime, "results_dir", lambda: tmp_path)
+    assert study.resize_lines() == [{"data": "not run"}]

@@ -1,5 +1,6 @@
 """The experiments of the VAE article and what each of its discrepancies is worth: the trainings behind notebook 02."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -257,6 +258,23 @@ def test_slip_lines(record: dict | None, parameters: dict) -> list[dict]:
         for name in TEST_SLIPS
         if runs
     ] or [{"tested": "not run"}]
+
+
+def resize_lines() -> list[dict]:
+    """What the resize filter is worth before anything is trained, a line for every filter and recorded data set
+    (tools/survey_resize.py), for `viz.Table`.
+    """
+    lines = []
+    for path in sorted(runtime.results_dir().glob("02_vae-resize-*.json")):
+        record = json.loads(path.read_text(encoding="utf8"))
+        for resize, run in record["filters"].items():
+            scores = {row["filler"]: row for row in run["scores"]}
+            line = {"data": f"{run['data']['name']}, from {record['resized from']}", "resize": resize}
+            line["do nothing, SSIM"] = scores["do nothing"]["image SSIM, global"]["mean"]
+            for fill in ("mean of known pixels", "harmonic", "biharmonic"):
+                line[f"{fill}, hole MSE"] = scores[fill]["hole MSE"]["mean"]
+            lines.append(line)
+    return lines or [{"data": "not run"}]
 
 
 def difference(record: dict | None, changed: dict) -> str:

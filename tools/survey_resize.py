@@ -1,0 +1,38 @@
+"""Records what the resize filter is worth before anything is trained: results/02_vae-resize-NAME.json.
+
+python tools/survey_resize.py ffhq pictures/ffhq
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from inpaintkit import data, evaluate, masking, runtime
+from inpaintkit.data.decoding import FILTERS
+from inpaintkit.models import classical
+
+SCORES = ["hole MSE", "image SSIM, global"]
+
+
+def main(name: str, folder: str) -> None:
+    """The article's pictures (100x100, grey) and first hole (20x20), 500 test pictures, one draw of holes."""
+    filters = {}
+    for resize in FILTERS:
+        images = data.open(name, folder, size=100, colour=False, n_train=1, n_test=500, resize=resize)
+        image = images.test.float() / 255
+        mask = masking.squares(len(image), 100, 20, 1, runtime.generator(0))
+        rows = evaluate.score(classical.fills(), image, mask, SCORES)
+        filters[resize] = {"data": images.describe(), "scores": [row.to_json() for row in rows]}
+    with Image.open(next(Path(folder).rglob("*.jpg"))) as picture:  # all have the same size
+        before = f"{picture.width}x{picture.height}"
+    path = runtime.results_dir() / f"02_vae-resize-{name}.json"
+    runtime.write_json(path, {"resized from": before, "filters": filters, **runtime.provenance(torch.device("cpu"))})
+    print(path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
