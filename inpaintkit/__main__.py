@@ -67,8 +67,7 @@ def _fetch(given) -> int:
     from inpaintkit.data import sources
 
     if not given.names:
-        print("\n".join(doctor.data_sets(given.data_dir)))
-        return 0
+        return _print(lambda: "\n".join(doctor.data_sets(doctor.find_all(given.data_dir))))
     failed = 0
     for name in given.names:
         try:
@@ -85,8 +84,12 @@ def _fetch(given) -> int:
 def _doctor(given) -> int:
     from inpaintkit import doctor
 
+    return _print(lambda: doctor.page(given.data_dir))
+
+
+def _print(text) -> int:
     try:
-        print(doctor.page(given.data_dir))
+        print(text())
     except OSError as error:
         print(f"inpaintkit: {error}", file=sys.stderr)
         return 2

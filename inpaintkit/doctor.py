@@ -22,7 +22,7 @@ from inpaintkit.data import sources
 # Measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave REFERENCE: seconds of the demo's
 # whole notebook (`make course`), and of a training step at the paper's size (benchmarks/training.py). The steps are
 # those of the paper's schedule: for SSRGAN one network on Flowers-102, in batches of four.
-REFERENCE = 220.0  # GFLOP/s
+REFERENCE = 147.0  # GFLOP/s
 NOTEBOOKS = {
     "00_masks_and_metrics": {"demo": 26},
     "01_autoencoder": {"demo": 97, "data": ["afhq-wild"], "step": 0.126, "steps": 50 * 334, "GB": 3},
@@ -40,14 +40,13 @@ NOTEBOOKS = {
 
 def page(data_dir: str | Path | None = None) -> str:
     """The whole page. ``data_dir`` is looked into for every data set, as the notebooks do."""
-    device = runtime.pick_device()
-    rate = speed()
+    device, rate, found = runtime.pick_device(), speed(), find_all(data_dir)
     parts = {
         f"inpaintkit {inpaintkit.__version__}": _kit(),
         "machine": _machine(device, rate),
         "packages": _packages(),
-        f"data sets (looked for in {data_dir or 'the cache only'})": data_sets(data_dir),
-        "notebooks": _notebooks(device, rate, data_dir),
+        f"data sets (looked for in {data_dir or 'the cache only'})": data_sets(found),
+        "notebooks": _notebooks(device, rate, found),
     }
     return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in parts.items())
 
@@ -61,7 +60,7 @@ def speed(seconds: float = 1.0) -> float:
         step = time.perf_counter()
         conv(image).sum().backward()
         times.append(time.perf_counter() - step)
-    return 3 * 2 * image.numel() * 64 * 9 / median(times) / 1e9  # forward, and the gradients of weights and input
+    return 2 * 2 * image.numel() * 64 * 9 / median(times) / 1e9  # forward, and the gradients of the weights
 
 
 def _kit() -> list[str]:
@@ -90,7 +89,11 @@ def _machine(device: torch.device, rate: float) -> list[str]:
 
 def _packages() -> list[str]:
     lines = []
-    for requirement in map(Requirement, metadata.requires("inpaintkit")):
+    try:
+        wanted = metadata.requires("inpaintkit")
+    except metadata.PackageNotFoundError:
+        return ["unknown: inpaintkit itself is not installed here (pip install -e .)"]
+    for requirement in map(Requirement, wanted):
         if requirement.marker and not requirement.marker.evaluate():
             continue
         try:
@@ -104,19 +107,20 @@ def _packages() -> list[str]:
     return lines
 
 
-def _found(name: str, data_dir: str | Path | None) -> tuple[Path, list] | None:
-    return (sources.find(name, sources.own_folder(data_dir)) if data_dir else None) or sources.cached(name)
+def find_all(data_dir: str | Path | None) -> dict[str, tuple[Path, list] | None]:
+    """Every data set as `sources.find` finds it in ``data_dir`` or the cache."""
+    folder = sources.own_folder(data_dir) if data_dir else None
+    return {name: (folder and sources.find(name, folder)) or sources.cached(name) for name in sources.known()}
 
 
-def data_sets(data_dir: str | Path | None) -> list[str]:
+def data_sets(found: dict[str, tuple[Path, list] | None]) -> list[str]:
     """A line for every data set: where it is and whether it is whole, or how to get it."""
     lines = ["embedded: always here"]
     for name, table in sources.known().items():
-        found = _found(name, data_dir)
-        if found:
-            there, whole = len(found[1]), table["pictures"]
+        if found[name]:
+            there, whole = len(found[name][1]), table["pictures"]
             state = "complete" if there >= whole else "INCOMPLETE"
-            lines.append(f"{name}: {state}, {there:,} of {whole:,} pictures in {found[0]}")
+            lines.append(f"{name}: {state}, {there:,} of {whole:,} pictures in {found[name][0]}")
         elif table.get("sources"):
             lines.append(f"{name}: not here; `python -m inpaintkit fetch {name}` fetches {table['bytes'] / 1e9:.2f} GB")
         else:
@@ -124,7 +128,7 @@ def data_sets(data_dir: str | Path | None) -> list[str]:
     return lines
 
 
-def _notebooks(device: torch.device, rate: float, data_dir: str | Path | None) -> list[str]:
+def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
     factor, memory = REFERENCE / rate, psutil.virtual_memory().total / 1e9
     lines = [
         f"(processor times: measured at {REFERENCE:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
@@ -134,7 +138,7 @@ def _notebooks(device: torch.device, rate: float, data_dir: str | Path | None) -
         lines.append(f"{name}: demo about {known['demo'] * factor / 60:.1f} minutes on the processor")
         if "data" not in known:
             continue
-        states = [f"{one} ({'here' if _found(one, data_dir) else 'not here'})" for one in known["data"]]
+        states = [f"{one} ({'here' if found[one] else 'not here'})" for one in known["data"]]
         line = f"  paper: {', '.join(states)}; about {_time(known['step'] * known['steps'] * factor)} on the processor"
         if device.type == "cuda":
             line += f", less on the {runtime.device_name(device)}"

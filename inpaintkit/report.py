@@ -21,12 +21,16 @@ def paper_runs(work: str) -> list[dict]:
 def why_not(row: dict[str, str], run: dict) -> str:
     """Whether a run may be compared with a reported number: "yes", or "no" and what differs.
 
-    The same pictures means: the words of the set's name, or of the run's folder, are among those of the reported data,
-    as "afhq-wild" or "folder wild" and "AFHQ wild"; "afhq-wild:official" is another split of them.
+    The same pictures means: for "AFHQ wild 3341/1400" the set "afhq-wild" or a folder "wild", and 3341 of them for
+    training.
     """
     parameters, name = run["parameters"], run["data"]["name"]
-    words = name.removeprefix("folder ").lower().split("-")
-    differing = [] if set(words) <= set(row["data"].lower().split()) else [f"other pictures ({name})"]
+    *words, numbers = row["data"].split()
+    differing = []
+    if name not in ("-".join(words).lower(), f"folder {words[-1]}"):
+        differing.append(f"other pictures ({name})")
+    elif run["data"]["counts"]["train"] != int(numbers.split("/")[0]):
+        differing.append(f"{run['data']['counts']['train']} training pictures instead of {numbers.split('/')[0]}")
     for name in ("size", "side", "epochs"):
         if row[name] and int(row[name]) != parameters[name]:
             differing.append(f"{name} {parameters[name]} instead of {row[name]}")

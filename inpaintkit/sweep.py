@@ -224,7 +224,8 @@ def main(names: list[str], levels: list[float], seeds: list[int], out: str | Non
     for name in names:
         name, _, folder = name.partition("=")
         own = folder and name.partition(":")[0] not in data.named()
-        datasets[name] = {"dataset": "folder" if own else name} | ({"data_dir": folder} if folder else {})
+        label = name.replace(":", "-")  # it becomes a folder
+        datasets[label] = {"dataset": "folder" if own else name} | ({"data_dir": folder} if folder else {})
     runs = run(datasets, levels, seeds, out, parameters)
     for name in datasets:
         print(table(runs, name))

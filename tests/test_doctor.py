@@ -43,9 +43,11 @@ def test_every_notebook_is_on_the_page():
 
 def test_sets_are_complete_or_not(tmp_path, monkeypatch):
     folder = flowers(tmp_path / "mine" / "jpg")
-    assert f"flowers102: INCOMPLETE, 3 of 8,189 pictures in {folder}" in doctor.data_sets(tmp_path / "mine")
+    assert f"flowers102: INCOMPLETE, 3 of 8,189 pictures in {folder}" in doctor.data_sets(
+        doctor.find_all(tmp_path / "mine")
+    )
     monkeypatch.setitem(sources.known()["flowers102"], "pictures", 3)
-    assert f"flowers102: complete, 3 of 3 pictures in {folder}" in doctor.data_sets(tmp_path / "mine")
+    assert f"flowers102: complete, 3 of 3 pictures in {folder}" in doctor.data_sets(doctor.find_all(tmp_path / "mine"))
     assert "flowers102 (here), caltech101 (not here)" in doctor.page(tmp_path / "mine")
 
 
@@ -61,7 +63,7 @@ def test_times_follow_the_speed_of_the_machine(monkeypatch):
 def test_the_speed_counts_the_arithmetic_of_a_convolution_and_its_gradients(monkeypatch):
     ticks = iter([0.0, 0.0, 1.0, 2.0, 4.0])  # started; one step of one second; over
     monkeypatch.setattr(doctor.time, "perf_counter", lambda: next(ticks))
-    wanted = 3 * 2 * (8 * 64 * 64 * 64) * (64 * 9) / 1e9 / 1.0
+    wanted = 2 * 2 * (8 * 64 * 64 * 64) * (64 * 9) / 1e9 / 1.0
     assert SPEED(1.5) == pytest.approx(wanted)
 
 
@@ -116,6 +118,7 @@ def test_the_command_line_finds_a_set_that_is_there(tmp_path, capsys):
             ["fetch", "flowers102", "--source", "ftp://x"],
             "source must be kaggle:OWNER/NAME or the address of an archive",
         ),
+        (["fetch", "--data-dir", "nowhere"], "data_dir nowhere does not exist."),
         (["doctor", "--data-dir", "nowhere"], "data_dir nowhere does not exist."),
     ],
 )
@@ -124,3 +127,11 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong(capsys, words, mess
     shown = capsys.readouterr().err
     assert shown.startswith(f"inpaintkit: {message}")
     assert "Traceback" not in shown
+
+
+def test_a_kit_that_is_not_installed_says_so(monkeypatch):
+    def missing(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "requires", missing)
+    assert doctor._packages() == ["unknown: inpaintkit itself is not installed here (pip install -e .)"]

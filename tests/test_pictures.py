@@ -1,5 +1,6 @@
 """Files to pixels, the cache of decoded pictures, and the splits, with everything that can be wrong with a folder."""
 
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -482,10 +483,10 @@ def test_enlarging_is_another_cache_and_is_counted(tmp_path, decoded):
     folder = fill(tmp_path / "photos")
     noise(7, 10, 40).save(folder / "small.png")
     with pytest.warns(UserWarning, match=r"small\.png: 10x40 is smaller than size=16"):
-        stored, names, notes = pictures.load(folder, None, Decoding(16))
-    assert (len(stored), notes["files skipped"]) == (3, 1)
-    stored, names, notes = pictures.load(folder, None, Decoding(16, enlarge=True))
-    assert names[3] == "small.png"
+        _, _, rows, notes = pictures.load(folder, None, Decoding(16))
+    assert (rows, notes["files skipped"]) == ([0, 1, 2], 1)
+    stored, names, rows, notes = pictures.load(folder, None, Decoding(16, enlarge=True))
+    assert (names[3], rows) == ("small.png", [0, 1, 2, 3])
     assert notes == {"files skipped": 0, "exact duplicates left out": 0, "smaller pictures enlarged": 1}
     assert np.array_equal(stored[3], data.decode(folder / "small.png", 16, enlarge=True))
     assert np.array_equal(stored[0], data.decode(folder / "000.png", 16))
@@ -862,8 +863,9 @@ def test_train_and_test_share_no_picture(tmp_path):
 # --- splits ---
 
 
-def part(plan, names, n_train=None, n_test=None, seed=0, folder="pictures"):
-    chosen, said = splits.part(plan, folder, names, n_train, n_test, seed)
+def part(plan, names, n_train=None, n_test=None, seed=0, folder="pictures", rows=None):
+    rows = list(range(len(names))) if rows is None else rows
+    chosen, said = splits.part(plan, folder, names, rows, n_train, n_test, seed)
     assert not set(chosen["train"]) & set(chosen["test"])
     assert all(len(set(side)) == len(side) for side in chosen.values())
     return chosen, said
@@ -1031,11 +1033,11 @@ def test_setid_is_found_beside_and_above_the_pictures(tmp_path, above):
 def test_setid_of_pictures_that_are_partly_missing(tmp_path):
     scipy.io.savemat(tmp_path / "setid.mat", {"trnid": [[5, 2, 77]], "valid": [[3]], "tstid": [[9, 1, 88, 99]]})
     names = flowers(range(1, 10))
-    with pytest.warns(UserWarning, match="list names") as caught:
+    with pytest.warns(UserWarning, match="usable ones of the") as caught:
         chosen, _ = part(splits.Plan("setid.mat", 3, 4, **FLOWERS), names, folder=tmp_path)
     assert [str(warning.message).removeprefix(f"{tmp_path} ") for warning in caught] == [
-        "holds 2 of the 3 pictures that the train list names.",
-        "holds 2 of the 4 pictures that the test list names.",
+        "holds 2 usable ones of the 3 pictures that are the paper's train part.",
+        "holds 2 usable ones of the 4 pictures that are the paper's test part.",
     ]
     assert chosen_names(names, chosen) == {"train": flowers([5, 2]), "test": flowers([9, 1])}
     with pytest.raises(ValueError, match="holds 2 pictures for n_test, and 3 are asked for: lower it"):
@@ -1096,6 +1098,60 @@ def test_the_authors_folders_part_the_pictures_and_their_test_is_never_drawn_fro
     with pytest.warns(UserWarning, match="has no folders that parts its pictures"):
         chosen, said = part(splits.Plan("folders", 20, 9, **PARTED), names[:30])
     assert (counts(chosen), said) == ((20, 9), "drawn, seed 0, for want of folders")
+
+
+@pytest.mark.parametrize("n", [3, pictures.FEW + 1])
+def test_a_disk_that_fails_while_reading_is_not_kept_as_a_broken_picture(tmp_path, monkeypatch, cache, n):
+    folder, opens = fill(tmp_path / "photos", n), Image.open
+
+    def fails(path, *arguments):
+        if str(path).endswith("001.png"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return opens(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "open", fails)
+        with pytest.raises(OSError, match=r"001\.png could not be read \(Input/output error\); mend that, or move it"):
+            opened(folder)
+    assert not parts_left(cache)
+    assert sum(map(len, opened(folder).names.values())) == n, "it was only for a while"
+
+
+def test_a_script_that_worker_processes_run_again_is_told_how_to_guard_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(RuntimeError, match="below `if __name__ == '__main__':`"):
+        opened(fill(tmp_path / "photos"))
+
+
+def test_a_part_of_the_authors_own_says_that_it_was_drawn(tmp_path):
+    names = [f"{side}/{i}.png" for side in ("train", "val") for i in range(9)]
+    plan = splits.Plan("folders", files=r"(?P<part>train|val)/\d\.png")
+    assert part(plan, names)[1] == "the authors' own (folders)"
+    assert part(plan, names, 4, seed=7)[1] == "the authors' own (folders), a part of it drawn, seed 7"
+
+
+def test_a_file_that_cannot_be_used_moves_at_most_one_picture_to_the_other_side():
+    names, plan = hundred(), splits.Plan("drawn")
+    before = set(part(plan, names)[0]["test"])
+    for bad in (0, 31, 99):
+        after = set(part(plan, names, rows=[i for i in range(100) if i != bad])[0]["test"])
+        assert len(before ^ after) <= 2, "itself, and one at the border between the parts"
+
+
+def test_so_many_of_every_class_holds_for_the_papers_number_only():
+    names = [f"{kind}/{i}.png" for kind in "ab" for i in range(20)]
+    plan = splits.Plan("drawn", 6, 4, files=r"(?P<class>[ab])/\d+\.png", each=3)
+    assert sorted(names[i][0] for i in part(plan, names)[0]["train"]) == list("aaabbb")
+    assert len(part(plan, names, 30, 4)[0]["train"]) == 30
+
+
+def test_a_picture_in_both_lists_is_for_the_test_alone(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    for name, stems in {"trainval": ("cat_1", "cat_2", "cat_3"), "test": ("cat_3", "cat_4")}.items():
+        (tmp_path / "annotations" / f"{name}.txt").write_text("".join(f"{stem} 1 1 1\n" for stem in stems))
+    plan = splits.Plan("trainval.txt")
+    chosen, _ = part(plan, [f"cat_{i}.jpg" for i in range(1, 6)], folder=tmp_path)
+    assert chosen == {"train": [0, 1], "test": [2, 3]}
 
 
 def test_the_names_have_the_same_fingerprint_at_another_place(tmp_path):

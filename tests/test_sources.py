@@ -429,7 +429,7 @@ def caltech101(server, known, monkeypatch):
 def assert_fetched_and_tidy(name, tmp_path, server):
     """Nothing but the pictures is left, and a second `data.open` asks nobody."""
     shelf = tmp_path / "cache" / "sets"
-    assert {path.name for path in shelf.iterdir()} - {f"{name}.lock"} == {name, f"{name}.json"}
+    assert {path.name for path in shelf.iterdir()} - {"fetching.lock"} == {name, f"{name}.json"}
     assert not [path for path in shelf.rglob("*") if path.suffix in (".zip", ".gz", ".tgz", ".part")]
     note = json.loads((shelf / f"{name}.json").read_text(encoding="utf8"))
     assert note["source"].startswith("torchvision.datasets.")
@@ -677,7 +677,7 @@ def test_a_damaged_archive_is_not_kept_and_taken_for_whole_the_next_time(tmp_pat
     }
     with pytest.raises(FileNotFoundError, match=r"set\.zip is damaged"):
         sources.fetch("flowers102")
-    assert tree(tmp_path / "cache" / "sets") in ([], ["flowers102.lock"])
+    assert tree(tmp_path / "cache" / "sets") in ([], ["fetching.lock"])
     server.url("set.zip", zip_of(jpegs(*(f"jpg/{name}" for name in FLOWERS))))
     assert len(sources.fetch("flowers102")[1]) == 12
 
@@ -751,7 +751,7 @@ def test_two_that_want_the_same_set_at_once_fetch_it_once(server, flowers, monke
         except BaseException as error:
             errors.append(error)
 
-    monkeypatch.setattr(pictures, "print", lambda text: "fetching flowers102" in text and waits.set(), raising=False)
+    monkeypatch.setattr(pictures, "print", lambda text: "fetching a data set" in text and waits.set(), raising=False)
     server.gate.clear()
     threads = [threading.Thread(target=fetch) for _ in range(2)]
     threads[0].start()
@@ -806,7 +806,7 @@ def test_every_set_says_what_it_is_and_where_it_comes_from(name):
         ("afhq-cat", ["train/cat/pixabay_cat_000002.jpg", "flickr_cat_000002.jpg"]),
         ("ffhq", ["00000/00012.png", "69000.png"]),
         ("animals10", ["cane/OIP-_0aBc.jpeg", "scoiattolo/e83cb80a2af1053e.jpg", "Gatto/1.JPG"]),
-        ("paris-streetview", ["48.84_2.33_90.0.JPG", "001_im.jpeg"]),
+        ("paris-streetview", ["48.842502_2.344968_90_-004.JPG", "-33.86_151.2_0_0.jpeg"]),
         ("oxford-pet", ["Abyssinian_100.jpg", "yorkshire_terrier_9.jpg"]),
         ("caltech101", ["BACKGROUND_Google/image_0001.jpg", "Faces_easy/image_0435.jpg", "car_side/image_0002.jpg"]),
         ("flowers102", ["image_00001.jpg", "17/image_08189.jpg"]),
@@ -939,3 +939,27 @@ def test_kaggle_needs_room_where_kagglehub_keeps_it(kaggle, monkeypatch, full, w
 def test_animal_faces_are_no_pets(tmp_path):
     write(tmp_path, jpegs("flickr_wild_000001.jpg"))
     assert sources.find("oxford-pet", tmp_path) is None
+
+
+def test_a_cache_that_was_moved_still_holds_its_sets(server, flowers, tmp_path, monkeypatch):
+    sources.fetch("flowers102")
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    monkeypatch.setenv("INPAINTKIT_CACHE", str(tmp_path / "moved"))
+    folder, files = sources.cached("flowers102")
+    assert folder.is_relative_to(tmp_path / "moved")
+    assert len(files) == len(FLOWERS)
+
+
+def test_a_source_of_the_users_replaces_what_is_cached(server, flowers):
+    flowers["pictures"] = 1
+    sources.fetch("flowers102")
+    better = server.url("better.zip", zip_of(jpegs(*(f"jpg/{name}" for name in FLOWERS[:2]))))
+    assert len(sources.obtain("flowers102", source=better)[1]) == 2
+    assert len(sources.cached("flowers102")[1]) == 2
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.JPG", "image_00001.jpg", "DSC_1.jpg"])
+def test_a_cameras_pictures_are_no_ones_data_set(tmp_path, name):
+    write(tmp_path, jpegs(name))
+    found = {known for known in SOURCES if sources.find(known, tmp_path)}
+    assert found == ({"flowers102"} if name == "image_00001.jpg" else set())

@@ -321,17 +321,20 @@ def test_recorded_numbers_carry_their_source_and_comparability(monkeypatch, tmp_
     line = report.comparison("01_autoencoder", "ours")[0]
     assert (line["reported"], line["reproduced"], line["do nothing"], line["which"]) == (0.0152, 0.02, 0.2, "box")
     assert line["comparable?"] == "no: other pictures (folder cats)"
-    run["data"]["name"], run["parameters"]["epochs"] = "folder wild", 3
+    run["data"] |= {"name": "folder wild", "counts": {"train": 3341, "test": 1397}}
+    run["parameters"]["epochs"] = 3
     assert report.why_not(rows[0], run) == "no: epochs 3 instead of 50"
     run["parameters"]["epochs"] = 50
     assert report.why_not(rows[0], run) == "yes"
     for name, verdict in {
         "afhq-wild": "yes",
         "afhq-cat": "no: other pictures (afhq-cat)",
-        "folder afhq_cat": "no: other",
+        "folder afhq": "no: other pictures (folder afhq)",
     }.items():
         run["data"]["name"] = name
         assert report.why_not(rows[0], run).startswith(verdict), name
+    run["data"] |= {"name": "afhq-wild", "counts": {"train": 10, "test": 1397}}
+    assert report.why_not(rows[0], run) == "no: 10 training pictures instead of 3341"
     run["data"]["name"] = "afhq-wild:official"
     assert report.why_not(rows[0], run) == "no: other pictures (afhq-wild:official)"
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from inpaintkit import data, evaluate, masking, runtime
+from inpaintkit.data import sources
 from inpaintkit.data.decoding import FILTERS
 from inpaintkit.models import classical
 
@@ -18,6 +19,9 @@ SCORES = ["hole MSE", "image SSIM, global"]
 
 def main(name: str, folder: str) -> None:
     """The article's pictures (100x100, grey) and first hole (20x20), 500 test pictures, one draw of holes."""
+    folder_of_pictures, files = sources.find(name, Path(folder))
+    with Image.open(folder_of_pictures / files[0][0]) as picture:
+        before = f"{picture.width}x{picture.height}"  # of the first; in the recorded sets of all
     filters = {}
     for resize in FILTERS:
         images = data.open(name, folder, size=100, colour=False, n_train=1, n_test=500, resize=resize)
@@ -25,8 +29,6 @@ def main(name: str, folder: str) -> None:
         mask = masking.squares(len(image), 100, 20, 1, runtime.generator(0))
         rows = evaluate.score(classical.fills(), image, mask, SCORES)
         filters[resize] = {"data": images.describe(), "scores": [row.to_json() for row in rows]}
-    with Image.open(next(Path(folder).rglob("*.jpg"))) as picture:  # all have the same size
-        before = f"{picture.width}x{picture.height}"
     path = runtime.results_dir() / f"02_vae-resize-{name}.json"
     runtime.write_json(path, {"resized from": before, "filters": filters, **runtime.provenance(torch.device("cpu"))})
     print(path)

@@ -126,8 +126,8 @@ def open(
             f"dataset {dataset!r} is not known: use 'embedded', 'folder' with data_dir=the folder of pictures, or one "
             f"of {', '.join(named())}."
         )
-    pictures, names, notes = load(folder, files, how)
-    chosen, said = splits.part(plan, folder, names, n_train, n_test, seed)
+    pictures, names, rows, notes = load(folder, files, how)
+    chosen, said = splits.part(plan, folder, names, rows, n_train, n_test, seed)
     return Images(
         f"{kind}:{variant}" if colon else label,
         **{part: pictures.take(indices) for part, indices in chosen.items()},

@@ -1,5 +1,6 @@
 """One file -> one small square of uint8, or the reason why not."""
 
+import errno
 import struct
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ def decode(
     ``resize`` and ``aspect``. Transparent parts become white.
 
     Raises ValueError with the reason for anything that is not a usable picture: not readable, animated, more than 8
-    bits per channel, more pixels than Pillow takes for safe, or (without ``enlarge``) smaller than ``size``.
+    bits per channel, more pixels than Pillow takes for safe, or (without ``enlarge``) smaller than ``size``. Raises
+    OSError where the disk or the permissions are at fault.
     """
     try:
         with Image.open(path) as picture:
@@ -40,10 +42,13 @@ def decode(
     except Image.DecompressionBombError as error:
         raise ValueError(_too_many()) from error
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+            raise  # the disk, the network drive or the permissions: it may be there tomorrow
         raise ValueError(f"not a readable picture ({type(error).__name__}: {error})") from error
 
 
 # What Pillow raises for broken files, depending on their kind (found by cutting and changing files of 16 kinds).
+_NOT_THERE = (None, errno.ENOENT, errno.ELOOP)  # None: Pillow's own
 _BROKEN = (OSError, SyntaxError, TypeError, RuntimeError, IndexError, EOFError, struct.error)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -34,8 +35,8 @@ def cache_dir() -> Path:
     """
     if "INPAINTKIT_CACHE" in os.environ:
         return Path(os.environ["INPAINTKIT_CACHE"]).expanduser()
-    checkout = Path(__file__).parent.parent.parent / "data"
-    return checkout / "cache" if checkout.is_dir() else Path.home() / ".cache" / "inpaintkit"
+    data = runtime.sources_file().parent
+    return data / "cache" if data.name == "data" else Path.home() / ".cache" / "inpaintkit"
 
 
 class NoRoom(OSError):
@@ -175,11 +176,12 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def load(folder: Path, files: list | None, how: Decoding) -> tuple[Pictures, list[str], dict[str, int]]:
+def load(folder: Path, files: list | None, how: Decoding) -> tuple[Pictures, list[str], list[int], dict[str, int]]:
     """The usable pictures among ``files`` (None: all `listing` finds in ``folder``), from the cache if nothing changed.
 
-    Returns the pictures, their names, and the counts of what was left out or changed. Two processes that want the same
-    decode it once: the second waits for the first.
+    Returns an array of all files (those that could not be used hold anything), their names, the rows that are usable
+    pictures, and the counts of what was left out or changed. Two processes that want the same decode it once: the
+    second waits for the first.
     """
     files = listing(folder) if files is None else files
     if not files:
@@ -192,8 +194,8 @@ def load(folder: Path, files: list | None, how: Decoding) -> tuple[Pictures, lis
         _build(folder, files, how, entry, shape)
     index = json.loads((entry / "index.json").read_text(encoding="utf8"))
     _warn_of_skipped(index["skipped"], len(files))
-    pictures = Pictures(entry / "pixels.u8", shape, index["rows"])
-    return pictures, [files[row][0] for row in index["rows"]], index["notes"]
+    pictures = Pictures(entry / "pixels.u8", shape, range(len(files)))
+    return pictures, [name for name, *_ in files], index["rows"], index["notes"]
 
 
 def _safe(name: str) -> str:
@@ -206,6 +208,8 @@ def _complete(entry: Path, shape: tuple) -> bool:
 
 
 def _build(folder: Path, files: list, how: Decoding, entry: Path, shape: tuple) -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # else it would wait for its own parent
+        raise RuntimeError("call data.open below `if __name__ == '__main__':`, because it starts processes.")
     n_bytes = int(np.prod(shape, dtype=np.int64))
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -225,9 +229,12 @@ def _build(folder: Path, files: list, how: Decoding, entry: Path, shape: tuple) 
     except NoRoom:
         raise
     except OSError as error:
+        said = error.strerror or error
+        if error.filename and str(error.filename).startswith(str(folder)):
+            raise OSError(f"{error.filename} could not be read ({said}); mend that, or move it away.") from error
         raise OSError(
-            f"the pictures of {folder} could not be decoded into {entry.parent} ({error.strerror or error}); nothing "
-            "was left there. INPAINTKIT_CACHE may name a folder on another disk."
+            f"the pictures of {folder} could not be decoded into {entry.parent} ({said}); nothing was left there. "
+            "INPAINTKIT_CACHE may name a folder on another disk."
         ) from error
 
 
@@ -247,7 +254,7 @@ def _decode_all(folder: Path, files: list, how: Decoding, pixels: Path, shape: t
     with tqdm(total=len(files), desc=f"decoding {folder.name}", unit="picture", mininterval=1) as bar:
         for first, results in zip(range(0, len(files), ROWS), loader, strict=True):
             for row, result in enumerate(results, first):
-                if isinstance(result, OSError):  # the disk, not the picture
+                if isinstance(result, OSError):  # a disk, not the picture
                     raise result
                 if isinstance(result, str):
                     skipped.append(f"{files[row][0]}: {result}")
@@ -286,10 +293,10 @@ class _Jobs:
     def __getitem__(self, i: int) -> list:
         names = self.names[i * ROWS : (i + 1) * ROWS]
         array = self.buffer[: len(names)]  # the same memory every time
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` refuses what it warns of
-            results = [self._decode(name, array[row]) for row, name in enumerate(names)]
         try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` refuses what it warns of
+                results = [self._decode(name, array[row]) for row, name in enumerate(names)]
             with self.pixels.open("r+b") as file:
                 file.seek(i * ROWS * array[0].nbytes)
                 file.write(array.data)

@@ -72,7 +72,7 @@ def obtain(name: str, data_dir: str | Path | None = None, source: str | None = N
     found = find(name, own_folder(data_dir)) if data_dir is not None else None
     if data_dir is not None and not found:
         print(f"{name} is not in {data_dir}; looking in the cache.")
-    found = found or cached(name) or fetch(name, source)
+    found = found or (None if source else cached(name)) or fetch(name, source)
     there, whole = len(found[1]), known()[name]["pictures"]
     if there < whole:
         warnings.warn(f"{name}: {found[0]} holds {there:,} of its {whole:,} pictures.", stacklevel=3)
@@ -87,7 +87,7 @@ def cached(name: str) -> tuple[Path, list] | None:
     """The set ``name`` as an earlier `fetch` has left it; None if there is none, or its folder is gone."""
     note = _shelf(name).with_suffix(".json")
     try:
-        folder = Path(json.loads(note.read_text(encoding="utf8"))["folder"])
+        folder = note.parent / json.loads(note.read_text(encoding="utf8"))["folder"]
     except (FileNotFoundError, ValueError, KeyError):  # none, or not one of ours
         return None
     return find(name, folder) if folder.is_dir() else None
@@ -101,7 +101,7 @@ def fetch(name: str, source: str | None = None) -> tuple[Path, list]:
     tried = []
     if sources:
         shelf.parent.mkdir(parents=True, exist_ok=True)
-        with locked(shelf.with_suffix(".lock"), f"fetching {name}"):
+        with locked(shelf.with_name("fetching.lock"), "fetching a data set"):  # two sets may share an archive
             if not source and (found := cached(name)):  # another process fetched it meanwhile
                 return found
             for one in sources:
@@ -110,7 +110,9 @@ def fetch(name: str, source: str | None = None) -> tuple[Path, list]:
                 except Exception as error:  # whatever a source or its library raises: the next may do
                     tried.append(f"{_called(one)}: {download.reason(error)}")
                 else:
-                    note = {"folder": str(folder.resolve()), "source": _called(one), "pictures": len(found[1])}
+                    # Ours by its name alone, so that the cache can be moved; kagglehub's with its whole path.
+                    place = folder.name if folder == shelf else str(folder.resolve())
+                    note = {"folder": place, "source": _called(one), "pictures": len(found[1])}
                     note["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
                     runtime.write_json(shelf.with_suffix(".json"), note)
                     return found

@@ -33,41 +33,49 @@ class Plan:
 
 
 def part(
-    plan: Plan, folder: Path, names: list[str], n_train: int | None, n_test: int | None, seed: int
+    plan: Plan, folder: Path, names: list[str], rows: list[int], n_train: int | None, n_test: int | None, seed: int
 ) -> tuple[dict[str, list[int]], str]:
-    """Parts ``names``, the pictures in ``folder``: ({"train": indices, "test": indices}, the split in words).
+    """Parts the pictures of ``folder``: ({"train": rows, "test": rows}, the split in words).
 
-    ``n_train`` and ``n_test`` None are the plan's numbers; where fewer pictures exist, both shrink and a warning says
-    so. Raises ValueError where fewer exist than the caller asks for.
+    ``names`` are those of all files, in order, and ``rows`` the places there that hold usable pictures. A draw is over
+    all files, so that one which cannot be used, or only at some sizes, does not shuffle the others. ``n_train`` and
+    ``n_test`` None are the plan's numbers; where fewer pictures exist, both shrink and a warning says so. Raises
+    ValueError where fewer exist than the caller asks for.
     """
-    groups = [re.fullmatch(plan.files, name, re.IGNORECASE | re.DOTALL).groupdict() for name in names]
-    usable = [i for i, group in enumerate(groups) if not plan.without or group["class"] != plan.without]
+    groups = {i: re.fullmatch(plan.files, names[i], re.IGNORECASE | re.DOTALL).groupdict() for i in rows}
+    usable = [i for i, group in groups.items() if not plan.without or group["class"] != plan.without]
     sides = None
     if plan.rule in LISTS:
-        sides = LISTS[plan.rule](folder, names)
+        sides = LISTS[plan.rule](folder, {Path(names[i]).stem: i for i in rows})
     elif plan.rule == "folders":
         sides = {side: [i for i in usable if groups[i]["part"] == name] for side, name in _FOLDERS}
     else:
         usable = [i for i in usable if groups[i].get("part") in (None, "train")]  # never the authors' own test
     if sides and all(sides.values()):
-        chosen = _of_two_sides(plan, folder, sides, n_train, n_test, seed)
-        return chosen, f"the authors' own ({plan.rule})"
+        test = set(sides["test"])
+        sides["train"] = [i for i in sides["train"] if i not in test]  # whatever lists may say
+        chosen, some = _of_two_sides(plan, folder, sides, n_train, n_test, seed)
+        return chosen, f"the authors' own ({plan.rule})" + (f", a part of it drawn, seed {seed}" if some else "")
     drawn = f"drawn, seed {seed}"
     if plan.rule not in ("drawn", "last"):
         _warn(f"{folder} has no {plan.rule} that parts its pictures: they are drawn instead.", 4)
         drawn += f", for want of {plan.rule}"
+    each = plan.each if n_train is None else None
     n_train, n_test = _numbers(plan, folder, len(usable), n_train, n_test)
     if plan.rule == "last":
         return {"train": usable[:n_train], "test": usable[len(usable) - n_test :]}, "the last by name are the test"
-    keys = [names[i].replace(*plan.twins, 1) if names[i].startswith(plan.twins[0]) else names[i] for i in usable]
-    classes = [groups[i].get("class") for i in usable]
-    chosen = _draw(keys, classes, n_train, n_test, seed, plan.each)
-    return {side: [usable[i] for i in indices] for side, indices in chosen.items()}, drawn
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
+    drawable = set(usable)
+    order = [i for i in order if i in drawable]
+    return _cut(plan, names, groups, order, n_train, n_test, each), drawn
 
 
 def fingerprint(names: list[str]) -> str:
-    """First 12 hex digits of the SHA-256 of the names in order: the same on every machine."""
-    return hashlib.sha256("\n".join(names).encode("utf8", "surrogateescape")).hexdigest()[:12]
+    """First 12 hex digits of the SHA-256 of the names in order, without folders and endings: the same on every machine,
+    and for copies of a set that are laid out in other folders.
+    """
+    stems = [name.rsplit("/", 1)[-1].rsplit(".", 1)[0] for name in names]
+    return hashlib.sha256("\n".join(stems).encode("utf8", "surrogateescape")).hexdigest()[:12]
 
 
 def _warn(message: str, stacklevel: int = 5) -> None:
@@ -106,39 +114,43 @@ def _numbers(plan: Plan, folder: Path, there: int, n_train: int | None, n_test: 
     return train, test
 
 
-def _draw(keys: list[str], classes: list, n_train: int, n_test: int, seed: int, each: int | None) -> dict:
-    """Equal ``keys`` go to one side, or, where that no longer fits, to none."""
-    order = np.random.default_rng(seed).permutation(len(keys)).tolist()
-    together = {}
+def _cut(plan: Plan, names: list[str], groups: dict, order: list[int], n_train: int, n_test: int, each) -> dict:
+    """The first of ``order`` for training, the last for the test; twins on one side, or on none if they do not fit."""
+    scenes = {}
     for i in order:
-        together.setdefault(keys[i], []).append(i)
+        name = names[i]
+        scenes.setdefault(name.replace(*plan.twins, 1) if name.startswith(plan.twins[0]) else name, []).append(i)
     train, rest, taken = [], [], Counter()
-    for scene in together.values():
-        full = each is not None and classes[scene[0]] is not None and taken[classes[scene[0]]] >= each
-        if full or len(train) + len(scene) > n_train:
+    for scene in scenes.values():
+        kind = groups[scene[0]].get("class")
+        enough = each is not None and kind is not None and taken[kind] >= each
+        if enough or len(train) + len(scene) > n_train:
             rest.append(scene)
         else:
             train += scene
-            taken.update(classes[i] for i in scene)
-    test = []
+            taken[kind] += len(scene)
+    test, left = [], n_test
     for scene in reversed(rest):
-        if len(test) + len(scene) <= n_test:
-            test = scene + test
-    return {"train": train, "test": test}
+        if len(scene) <= left:
+            test.append(scene)
+            left -= len(scene)
+    return {"train": train, "test": [i for scene in reversed(test) for i in scene]}
 
 
-def _of_two_sides(plan, folder, sides, n_train, n_test, seed) -> dict:
-    rng, chosen = np.random.default_rng(seed), {}
+def _of_two_sides(plan, folder, sides, n_train, n_test, seed) -> tuple[dict, bool]:
+    """What is asked for of either side, in order if it is all of it; and whether it is not all of it."""
+    rng, chosen, some = np.random.default_rng(seed), {}, False
     for side, asked, papers in (("train", n_train, plan.train), ("test", n_test, plan.test)):
         there = len(sides[side])
         if asked is not None and asked > there:
             raise ValueError(f"{folder} holds {there:,} pictures for n_{side}, and {asked} are asked for: lower it.")
         if asked is None and papers and there < papers:
-            _warn(f"{folder} holds {there:,} of the {papers:,} pictures that the {side} list names.")
+            _warn(f"{folder} holds {there:,} usable ones of the {papers:,} pictures that are the paper's {side} part.")
         wanted = asked or min(papers or there, there)
         picked = range(there) if wanted == there else rng.permutation(there)[:wanted]
         chosen[side] = [sides[side][i] for i in picked]
-    return chosen
+        some |= wanted < there
+    return chosen, some
 
 
 _FOLDERS = (("train", "train"), ("test", "val"))
@@ -149,21 +161,21 @@ def _nearby(folder: Path, name: str) -> Path | None:
     return next((path for above in (folder, *folder.parents[:2]) if (path := above / name).is_file()), None)
 
 
-def _setid(folder: Path, names: list[str]) -> dict | None:
+def _setid(folder: Path, stems: dict[str, int]) -> dict | None:
     """Flowers-102: setid.mat numbers the pictures of train, val (not used by the paper) and test."""
     path = _nearby(folder, "setid.mat")
     if path is None:
         return None
-    numbers, lists = {int(Path(name).stem.rsplit("_", 1)[1]): i for i, name in enumerate(names)}, scipy.io.loadmat(path)
+    numbers, lists = {int(stem.rsplit("_", 1)[1]): i for stem, i in stems.items()}, scipy.io.loadmat(path)
     return {
         side: [numbers[number] for number in lists[key].ravel().tolist() if number in numbers]
         for side, key in (("train", "trnid"), ("test", "tstid"))
     }
 
 
-def _pet_lists(folder: Path, names: list[str]) -> dict | None:
+def _pet_lists(folder: Path, stems: dict[str, int]) -> dict | None:
     """Oxford-IIIT Pet: the first word of every line of annotations/trainval.txt and test.txt is a picture."""
-    stems, sides = {Path(name).stem: i for i, name in enumerate(names)}, {}
+    sides = {}
     for side, file in (("train", "annotations/trainval.txt"), ("test", "annotations/test.txt")):
         path = _nearby(folder, file)
         if path is None:
