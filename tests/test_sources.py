@@ -442,7 +442,7 @@ def assert_fetched_and_tidy(name, tmp_path, server):
 
 def test_flowers_come_by_torchvision_with_the_official_split(tmp_path, server, flowers, capsys):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         images = data.open("flowers102", size=16)
     said = capsys.readouterr().out
     assert "flowers102: Oxford Flowers-102. Nilsback" in said
@@ -461,7 +461,7 @@ def test_flowers_come_by_torchvision_with_the_official_split(tmp_path, server, f
 
 def test_pets_come_by_torchvision_with_the_official_split(tmp_path, server, pets):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         images = data.open("oxford-pet", size=16)
     assert "trainval.txt" in images.split
     assert images.names == {
@@ -474,7 +474,7 @@ def test_pets_come_by_torchvision_with_the_official_split(tmp_path, server, pets
 
 def test_caltech_comes_by_torchvision_with_its_background_class(tmp_path, server, caltech101):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         images = data.open("caltech101", size=16)
     assert images.split == "drawn, seed 0"
     assert (len(images.names["train"]), len(images.names["test"])) == (14, 6)
@@ -553,7 +553,7 @@ def folders_of(images) -> dict[str, list[str]]:
 
 def test_animal_faces_come_from_kaggle_and_their_own_test_is_never_drawn(tmp_path, kaggle):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         images = data.open("afhq-wild", size=16, n_train=3, n_test=2)
         official = data.open("afhq-wild:official", size=16)
     assert images.split == "drawn, seed 0"
