@@ -33,6 +33,7 @@ NOTEBOOKS = {
         "data": ["flowers102", "caltech101", "oxford-pet"],
         "step": 2.4,
         "steps": 100 * 255,
+        "what": "one of its eighteen networks ",
         "GB": 4,
     },
 }
@@ -139,7 +140,8 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
         if "data" not in known:
             continue
         states = [f"{one} ({'here' if found[one] else 'not here'})" for one in known["data"]]
-        line = f"  paper: {', '.join(states)}; about {_time(known['step'] * known['steps'] * factor)} on the processor"
+        line = f"  paper: {', '.join(states)}; {known.get('what', '')}about "
+        line += f"{_time(known['step'] * known['steps'] * factor)} on the processor"
         if device.type == "cuda":
             line += f", less on the {runtime.device_name(device)}"
         if memory < known["GB"]:

@@ -187,3 +187,11 @@ def test_keras_decay_divides_the_rate():
         recipe.schedulers["decay"].step()
     rate = recipe.optimisers["adam"].param_groups[0]["lr"]
     assert rate == pytest.approx(1e-3 / (1 + 1e-6 * 50 * 334))
+
+
+def test_pictures_are_resized_as_each_reading_does():
+    assert {reading: given["resize"] for reading, given in autoencoder.READINGS.items()} == {
+        "as_written": "bicubic",
+        "as_run": "bilinear",  # Keras' loader, without antialiasing
+        "fixed": "bicubic",
+    }

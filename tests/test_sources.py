@@ -963,3 +963,33 @@ def test_a_cameras_pictures_are_no_ones_data_set(tmp_path, name):
     write(tmp_path, jpegs(name))
     found = {known for known in SOURCES if sources.find(known, tmp_path)}
     assert found == ({"flowers102"} if name == "image_00001.jpg" else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    {
+        "afhq-wild:paper": (3341, 1400),
+        "afhq-wild:code": (3317, 1421),
+        "afhq-wild:official": (4738, 500),
+        "afhq-cat:paper": (3341, 1400),
+        "ffhq:paper": (25_000, 2000),
+        "ffhq:poster": (39_000, 2000),
+        "animals10:paper": (25_000, 2000),
+        "paris-streetview:paper": (None, 3000),
+        "oxford-pet:paper": (3680, 3669),
+        "caltech101:paper": (7315, 1829),
+        "caltech101:objects": (6942, 1735),
+        "flowers102:paper": (1020, 6149),
+    }.items(),
+)
+def test_the_numbers_of_the_papers(name, numbers):
+    plan = sources.plan(*name.split(":"))
+    assert (plan.train, plan.test) == numbers
+
+
+def test_small_pictures_of_a_named_set_are_enlarged_as_the_papers_do_and_counted(tmp_path):
+    for i in range(4):
+        Image.fromarray(np.full((10, 40, 3), 50 * i, np.uint8)).save(tmp_path / f"image_{i:05}.jpg")
+    with pytest.warns(UserWarning, match="holds 4 of its 8,189"):
+        images = data.open("flowers102", tmp_path, size=16, n_train=3, n_test=1)
+    assert images.notes == {"files skipped": 0, "exact duplicates left out": 0, "smaller pictures enlarged": 4}

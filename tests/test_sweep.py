@@ -369,3 +369,18 @@ def test_channels_that_lose_pixels_of_their_own_and_all_levels_can_be_swept(tmp_
     (found,) = sweep.read(tmp_path)
     assert found["parameters"]["levels"] == "all"
     sweep.compare([found], 0.5)
+
+
+def test_the_command_line_opens_named_sets_and_folders_by_their_names(monkeypatch, tmp_path):
+    asked = {}
+    for function in ("table", "draw", "draw_epochs"):
+        monkeypatch.setattr(sweep, function, lambda *arguments: None)
+    monkeypatch.setattr(sweep, "run", lambda datasets, *others: asked.update(datasets))
+    words = ["embedded", "caltech101:objects", "flowers102=here", "mine=there"]
+    sweep.main(words, [0.3], [0], str(tmp_path), {})
+    assert asked == {
+        "embedded": {"dataset": "embedded"},
+        "caltech101-objects": {"dataset": "caltech101:objects"},
+        "flowers102": {"dataset": "flowers102", "data_dir": "here"},
+        "mine": {"dataset": "folder", "data_dir": "there"},
+    }
