@@ -987,6 +987,7 @@ def test_the_numbers_of_the_papers(name, numbers):
     assert (plan.train, plan.test) == numbers
 
 
+@pytest.mark.filterwarnings("ignore:.*has no setid.mat")
 def test_small_pictures_of_a_named_set_are_enlarged_as_the_papers_do_and_counted(tmp_path):
     for i in range(4):
         Image.fromarray(np.full((10, 40, 3), 50 * i, np.uint8)).save(tmp_path / f"image_{i:05}.jpg")
