@@ -22,16 +22,16 @@ from inpaintkit.data import sources
 # Measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave REFERENCE: seconds of the demo's
 # whole notebook (`make course`), and of a training step at the paper's size (benchmarks/training.py). The steps are
 # those of the paper's schedule: for SSRGAN one network on Flowers-102, in batches of four.
-REFERENCE = 147.0  # GFLOP/s
+REFERENCE = 122.0  # GFLOP/s
 NOTEBOOKS = {
-    "00_masks_and_metrics": {"demo": 26},
-    "01_autoencoder": {"demo": 97, "data": ["afhq-wild"], "step": 0.126, "steps": 50 * 334, "GB": 3},
-    "02_vae": {"demo": 62, "data": ["ffhq", "animals10"], "step": 2.95, "steps": 350 * 781, "GB": 8},
-    "03_context_encoder_gan": {"demo": 87, "data": ["paris-streetview"], "step": 0.58, "steps": 200 * 1487, "GB": 4},
+    "00_masks_and_metrics": {"demo": 28},
+    "01_autoencoder": {"demo": 132, "data": ["afhq-wild"], "step": 0.139, "steps": 50 * 334, "GB": 3},
+    "02_vae": {"demo": 64, "data": ["ffhq", "animals10"], "step": 2.49, "steps": 350 * 781, "GB": 8},
+    "03_context_encoder_gan": {"demo": 83, "data": ["paris-streetview"], "step": 0.59, "steps": 200 * 1487, "GB": 4},
     "04_ssrgan": {
-        "demo": 63,
+        "demo": 60,
         "data": ["flowers102", "caltech101", "oxford-pet"],
-        "step": 2.4,
+        "step": 2.47,
         "steps": 100 * 255,
         "what": "one of its eighteen networks ",
         "GB": 4,
