@@ -45,14 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
-    if given.command == "repair":
-        return _repair(given)
-    if given.command == "sweep":
-        return _sweep(given)
-    if given.command == "fetch":
-        return _fetch(given)
-    if given.command == "doctor":
-        return _doctor(given)
+    if given.command in _FOR_PEOPLE:
+        try:
+            return _FOR_PEOPLE[given.command](given)
+        except (ValueError, OSError) as error:
+            return _sorry(error)
     if given.command == "course":
         from inpaintkit import course  # papermill is not needed for anything else
 
@@ -62,49 +59,42 @@ def main(arguments: list[str] | None = None) -> int:
     return effects.main()
 
 
+def _sorry(error: Exception) -> int:
+    print(f"inpaintkit: {error}", file=sys.stderr)
+    return 2
+
+
 def _fetch(given) -> int:
     from inpaintkit import doctor
     from inpaintkit.data import sources
 
     if not given.names:
-        return _print(lambda: "\n".join(doctor.data_sets(doctor.find_all(given.data_dir))))
+        print("\n".join(doctor.data_sets(doctor.find_all(given.data_dir))))
     failed = 0
-    for name in given.names:
+    for name in given.names:  # one that fails does not keep the others from being fetched
         try:
             if name not in sources.known():
                 raise ValueError(f"{name!r} is not one of {', '.join(sources.known())}.")
-            folder, files = sources.obtain(name, given.data_dir, given.source)
-            print(f"{name}: {len(files):,} pictures in {folder}")
+            found = sources.fetch(name, given.source) if given.source else sources.obtain(name, given.data_dir)
         except (ValueError, OSError) as error:
-            print(f"inpaintkit: {error}", file=sys.stderr)
-            failed = 2
+            failed = _sorry(error)
+        else:
+            print(f"{name}: {len(found[1]):,} of {sources.known()[name]['pictures']:,} pictures in {found[0]}")
     return failed
 
 
 def _doctor(given) -> int:
     from inpaintkit import doctor
 
-    return _print(lambda: doctor.page(given.data_dir))
-
-
-def _print(text) -> int:
-    try:
-        print(text())
-    except OSError as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 2
+    print(doctor.page(given.data_dir))
     return 0
 
 
 def _repair(given) -> int:
     from inpaintkit import repair
 
-    try:
-        filler = repair.method(given.method, given.run)
-        done = repair.repair_file(given.photo, given.mask, given.out, filler)
-    except (ValueError, OSError) as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 2
+    filler = repair.method(given.method, given.run)
+    done = repair.repair_file(given.photo, given.mask, given.out, filler)
     holes = "1 hole" if done["holes"] == 1 else f"{done['holes']:,} holes"
     print(
         f"{given.out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.name} "
@@ -121,12 +111,12 @@ def _sweep(given) -> int:
         parameters[name] = value
         with contextlib.suppress(ValueError, SyntaxError):  # a word: it stays a text
             parameters[name] = ast.literal_eval(value)
-    try:
-        sweep.main(given.data, given.levels or sweep.ssrgan.LEVELS, given.seeds, given.out, parameters)
-    except (ValueError, OSError) as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 2
+    sweep.main(given.data, given.levels or sweep.ssrgan.LEVELS, given.seeds, given.out, parameters)
     return 0
+
+
+# Commands that take what people type: what is wrong with it is one sentence for them, not a traceback.
+_FOR_PEOPLE = {"fetch": _fetch, "doctor": _doctor, "repair": _repair, "sweep": _sweep}
 
 
 if __name__ == "__main__":

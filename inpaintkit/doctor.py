@@ -110,7 +110,7 @@ def _packages() -> list[str]:
 
 def find_all(data_dir: str | Path | None) -> dict[str, tuple[Path, list] | None]:
     """Every data set as `sources.find` finds it in ``data_dir`` or the cache."""
-    folder = sources.own_folder(data_dir) if data_dir else None
+    folder = sources.existing_folder(data_dir) if data_dir else None
     return {name: (folder and sources.find(name, folder)) or sources.cached(name) for name in sources.known()}
 
 

@@ -102,7 +102,7 @@ def test_the_command_line_finds_a_set_that_is_there(tmp_path, capsys):
     folder = flowers(tmp_path / "jpg")
     with pytest.warns(UserWarning, match="holds 3 of its 8,189 pictures"):
         assert __main__.main(["fetch", "flowers102", "--data-dir", str(folder)]) == 0
-    assert f"flowers102: 3 pictures in {folder}" in capsys.readouterr().out
+    assert f"flowers102: 3 of 8,189 pictures in {folder}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

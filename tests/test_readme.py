@@ -18,6 +18,14 @@ def row(words):
     return found
 
 
+def assert_demo(words, demo, fills):
+    """The line of a demo on the map: mean and range over the seeds, doing nothing, the best fill."""
+    cells = row(words)
+    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
+    assert f" {fills['do nothing']:.4f} " in cells
+    assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+
+
 def test_every_notebook_is_on_the_map_with_its_badge():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         line = row(f"(notebooks/{path.name})")
@@ -38,10 +46,7 @@ def test_numbers_on_the_map_are_those_of_the_recorded_runs():
     record = json.loads((ROOT / "results" / "01_autoencoder-effects.json").read_text())
     demo = [run["scores"]["16 authors"]["test"]["mean"] for run in record["runs"] if not run["parameters"]]
     classics = {name: scores["mean"] for name, scores in record["references"]["16 authors"]["test"].items()}
-    cells = row("`demo`: 16x16 hole")
-    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f})" in cells
-    assert f" {classics['do nothing']:.4f} " in cells
-    assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
+    assert_demo("`demo`: 16x16 hole", demo, classics)
 
 
 def test_numbers_of_the_vae_are_those_of_the_surveys_and_effects():
@@ -62,10 +67,7 @@ def test_numbers_of_the_vae_are_those_of_the_surveys_and_effects():
     demo = [run["scores"]["1 x 10x10"]["test"]["hole MSE"]["mean"] for run in record["runs"] if not run["parameters"]]
     fills = record["references"]["embedded, grey"]["1 x 10x10"]["test"]
     classics = {name: scores["hole MSE"]["mean"] for name, scores in fills.items()}
-    cells = row("`demo`: 10x10 hole")
-    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
-    assert f" {classics['do nothing']:.4f} " in cells
-    assert f" {min(classics.values()):.4f} {min(classics, key=classics.get)} " in cells
+    assert_demo("`demo`: 10x10 hole", demo, classics)
 
 
 def test_numbers_of_the_gan_are_those_of_the_recorded_runs():
@@ -83,10 +85,7 @@ def test_numbers_of_the_gan_are_those_of_the_recorded_runs():
     record = json.loads((ROOT / "results" / "03_context_encoder_gan-effects.json").read_text())
     demo = [run["scores"]["centre"]["test"]["hole MSE"]["mean"] for run in record["runs"] if not run["parameters"]]
     fills = {name: scores["hole MSE"]["mean"] for name, scores in record["references"]["centre"]["test"].items()}
-    cells = row("`demo`: 32x32 hole")
-    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
-    assert f" {fills['do nothing']:.4f} " in cells
-    assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+    assert_demo("`demo`: 32x32 hole", demo, fills)
 
 
 def test_numbers_of_ssrgan_are_those_of_the_recorded_runs():
@@ -106,10 +105,7 @@ def test_numbers_of_ssrgan_are_those_of_the_recorded_runs():
     record = json.loads((ROOT / "results" / "04_ssrgan-effects.json").read_text())
     demo = [ssrgan.value(run) for run in record["runs"] if not run["parameters"]]
     fills = scores(record["references"]["0.8"]["test"])
-    cells = row("`demo`: the same, 64x64 crops")
-    assert f" {mean(demo):.4f} ({min(demo):.4f} to {max(demo):.4f}) " in cells
-    assert f" {fills['do nothing']:.4f} " in cells
-    assert f" {min(fills.values()):.4f} {min(fills, key=fills.get)} " in cells
+    assert_demo("`demo`: the same, 64x64 crops", demo, fills)
     assert f"a 5x5 box, {fills['normalised 5x5 box']:.4f}" in README
 
 

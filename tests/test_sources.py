@@ -25,7 +25,7 @@ from torchvision import datasets
 from torchvision.datasets import caltech
 from torchvision.datasets import utils as torchvision_utils
 
-from inpaintkit import data
+from inpaintkit import __main__, data
 from inpaintkit.data import download, pictures, sources
 
 CONTENT = np.random.default_rng(0).bytes(3_500_000)  # more than three of the pieces that are written at a time
@@ -858,6 +858,7 @@ def test_a_tgz_that_a_server_calls_a_compressed_tar_comes_as_it_is(tmp_path, ser
     content = tar_of({"a": CONTENT})
     server.headers["set.tgz"] = {"Content-Encoding": encoding}
     download.download([server.url("set.tgz", content)], tmp_path / "set.tgz", md5=md5(content))
+    assert (tmp_path / "set.tgz").read_bytes() == content
 
 
 def test_a_part_of_another_file_is_dropped_and_the_download_starts_anew(tmp_path, server):
@@ -954,7 +955,7 @@ def test_a_source_of_the_users_replaces_what_is_cached(server, flowers):
     flowers["pictures"] = 1
     sources.fetch("flowers102")
     better = server.url("better.zip", zip_of(jpegs(*(f"jpg/{name}" for name in FLOWERS[:2]))))
-    assert len(sources.obtain("flowers102", source=better)[1]) == 2
+    assert __main__.main(["fetch", "flowers102", "--source", better]) == 0
     assert len(sources.cached("flowers102")[1]) == 2
 
 
@@ -994,3 +995,10 @@ def test_small_pictures_of_a_named_set_are_enlarged_as_the_papers_do_and_counted
     with pytest.warns(UserWarning, match="holds 4 of its 8,189"):
         images = data.open("flowers102", tmp_path, size=16, n_train=3, n_test=1)
     assert images.notes == {"files skipped": 0, "exact duplicates left out": 0, "smaller pictures enlarged": 4}
+
+
+def test_a_cache_that_cannot_be_made_is_told_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in its place")
+    monkeypatch.setenv("INPAINTKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot be made \(Not a directory\): set INPAINTKIT_CACHE to a folder"):
+        sources.fetch("flowers102")

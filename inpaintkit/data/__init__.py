@@ -118,8 +118,10 @@ def open(
     elif dataset == "folder":
         if split not in ("drawn", "last"):
             raise ValueError(f"split must be 'drawn' or 'last', and {split!r} is neither.")
+        if data_dir is None:
+            raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
         plan = splits.Plan(split)
-        folder, files = sources.own_folder(data_dir), None
+        folder, files = sources.existing_folder(data_dir), None
         label, how = f"folder {folder.name}", Decoding(size, colour, resize, aspect)
     else:
         raise ValueError(

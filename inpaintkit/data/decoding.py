@@ -47,8 +47,8 @@ def decode(
         raise ValueError(f"not a readable picture ({type(error).__name__}: {error})") from error
 
 
+_NOT_THERE = (None, errno.ENOENT, errno.ELOOP)  # links to nowhere; None: Pillow's own errors
 # What Pillow raises for broken files, depending on their kind (found by cutting and changing files of 16 kinds).
-_NOT_THERE = (None, errno.ENOENT, errno.ELOOP)  # None: Pillow's own
 _BROKEN = (OSError, SyntaxError, TypeError, RuntimeError, IndexError, EOFError, struct.error)
 
 

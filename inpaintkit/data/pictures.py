@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -35,7 +36,7 @@ def cache_dir() -> Path:
     """
     if "INPAINTKIT_CACHE" in os.environ:
         return Path(os.environ["INPAINTKIT_CACHE"]).expanduser()
-    data = runtime.sources_file().parent
+    data = runtime.sources_file().parent  # "data" in a checkout, "sources" inside an installed package
     return data / "cache" if data.name == "data" else Path.home() / ".cache" / "inpaintkit"
 
 
@@ -146,13 +147,6 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
     """
     found, walked, ours = [], set(), os.path.realpath(cache_dir())
 
-    def leads_to_itself(entry: os.DirEntry) -> bool:
-        try:
-            entry.is_dir()
-        except OSError:
-            return True
-        return False
-
     def walk(directory: str, prefix: str):
         real = os.path.realpath(directory)
         if real in walked or real == ours:
@@ -162,11 +156,13 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith("."):
                     continue
-                if leads_to_itself(entry):
-                    found.append((prefix + entry.name, -1, 0))
-                elif entry.is_dir():
+                try:
+                    is_folder, is_file = entry.is_dir(), entry.is_file()
+                except OSError:  # a link to itself
+                    is_folder = is_file = False
+                if is_folder:
                     walk(entry.path, f"{prefix}{entry.name}/")
-                elif entry.is_file():
+                elif is_file:
                     stat = entry.stat()
                     found.append((prefix + entry.name, stat.st_size, stat.st_mtime_ns))
                 elif entry.is_symlink():
@@ -204,13 +200,12 @@ def _safe(name: str) -> str:
 
 def _complete(entry: Path, shape: tuple) -> bool:
     pixels, index = entry / "pixels.u8", entry / "index.json"
-    return index.exists() and pixels.exists() and pixels.stat().st_size == np.prod(shape, dtype=np.int64)
+    return index.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape)
 
 
 def _build(folder: Path, files: list, how: Decoding, entry: Path, shape: tuple) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # else it would wait for its own parent
         raise RuntimeError("call data.open below `if __name__ == '__main__':`, because it starts processes.")
-    n_bytes = int(np.prod(shape, dtype=np.int64))
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_suffix(".lock"), f"decoding {folder.name}"):
@@ -219,7 +214,7 @@ def _build(folder: Path, files: list, how: Decoding, entry: Path, shape: tuple) 
             for left in entry.parent.glob(f"{entry.name}.*.part"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             shutil.rmtree(entry, ignore_errors=True)  # one that is not whole
-            need_room(entry.parent, n_bytes, f"decoding the {len(files):,} files of {folder.name}")
+            need_room(entry.parent, math.prod(shape), f"decoding the {len(files):,} files of {folder.name}")
             part = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", suffix=".part", dir=entry.parent))
             try:
                 runtime.write_json(part / "index.json", _decode_all(folder, files, how, part / "pixels.u8", shape))
@@ -239,12 +234,11 @@ def _build(folder: Path, files: list, how: Decoding, entry: Path, shape: tuple) 
 
 
 def _decode_all(folder: Path, files: list, how: Decoding, pixels: Path, shape: tuple) -> dict:
-    n_bytes = int(np.prod(shape, dtype=np.int64))
     with pixels.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk says so now, not in the middle
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))  # a full disk says so now, not in the middle
         else:
-            file.truncate(n_bytes)
+            file.truncate(math.prod(shape))
     jobs = _Jobs(folder, [name for name, *_ in files], how, pixels)
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     workers = 0 if len(files) < FEW else workers

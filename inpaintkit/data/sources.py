@@ -40,10 +40,8 @@ def plan(name: str, variant: str = "paper") -> Plan:
     return Plan(**table["splits"][variant], files=table["files"], twins=twins)
 
 
-def own_folder(data_dir: str | Path | None) -> Path:
-    """``data_dir`` as a folder that exists. Raises ValueError, FileNotFoundError or NotADirectoryError."""
-    if data_dir is None:
-        raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
+def existing_folder(data_dir: str | Path) -> Path:
+    """``data_dir`` as a folder that exists. Raises FileNotFoundError or NotADirectoryError."""
     folder = Path(data_dir).expanduser()
     if not folder.exists():
         raise FileNotFoundError(f"data_dir {folder} does not exist.")
@@ -63,16 +61,14 @@ def find(name: str, folder: Path) -> tuple[Path, list] | None:
     return None
 
 
-def obtain(name: str, data_dir: str | Path | None = None, source: str | None = None) -> tuple[Path, list]:
+def obtain(name: str, data_dir: str | Path | None = None) -> tuple[Path, list]:
     """The folder of the pictures of ``name`` and their `listing`, fetched if they are neither in ``data_dir`` nor in
-    the cache. ``source`` takes one other than those of sources.toml: "kaggle:OWNER/NAME", or an archive's address.
-
-    Raises FileNotFoundError with what was tried and the three ways on.
+    the cache. Raises FileNotFoundError with what was tried and the three ways on.
     """
-    found = find(name, own_folder(data_dir)) if data_dir is not None else None
+    found = find(name, existing_folder(data_dir)) if data_dir is not None else None
     if data_dir is not None and not found:
         print(f"{name} is not in {data_dir}; looking in the cache.")
-    found = found or (None if source else cached(name)) or fetch(name, source)
+    found = found or cached(name) or fetch(name)
     there, whole = len(found[1]), known()[name]["pictures"]
     if there < whole:
         warnings.warn(f"{name}: {found[0]} holds {there:,} of its {whole:,} pictures.", stacklevel=3)
@@ -94,13 +90,23 @@ def cached(name: str) -> tuple[Path, list] | None:
 
 
 def fetch(name: str, source: str | None = None) -> tuple[Path, list]:
-    """Fetches ``name`` into the cache from the first source that works; returns what `find` does."""
+    """Fetches ``name`` into the cache from the first source that works; returns what `find` does.
+
+    ``source``, "kaggle:OWNER/NAME" or the address of an archive, stands in for those of sources.toml, and what it gives
+    replaces what the cache holds. Raises FileNotFoundError with what was tried and the three ways on, and OSError for a
+    cache that cannot be made.
+    """
     table, shelf = known()[name], _shelf(name)
     sources = [_given(source)] if source else table.get("sources", [])
     print(f"{name}: {table['title']}. {table['citation']}. Licence: {table['licence']}.")
     tried = []
     if sources:
-        shelf.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shelf.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{shelf.parent} cannot be made ({error.strerror}): set INPAINTKIT_CACHE to a folder of yours."
+            ) from error
         with locked(shelf.with_name("fetching.lock"), "fetching a data set"):  # two sets may share an archive
             if not source and (found := cached(name)):  # another process fetched it meanwhile
                 return found
@@ -130,14 +136,8 @@ def _given(source: str) -> dict:
         return {"kaggle": source.removeprefix("kaggle:")}
     if source.startswith(("https://", "http://")):
         # Its own name, so that what is left of one address is never taken for another's.
-        return {
-            "archive": [
-                {
-                    "name": f"{hashlib.sha256(source.encode()).hexdigest()[:8]}-{Path(urlparse(source).path).name}",
-                    "urls": [source],
-                }
-            ]
-        }
+        name = f"{hashlib.sha256(source.encode()).hexdigest()[:8]}-{Path(urlparse(source).path).name}"
+        return {"archive": [{"name": name, "urls": [source]}]}
     raise ValueError(f"source must be kaggle:OWNER/NAME or the address of an archive, and {source!r} is neither.")
 
 
