@@ -1,73 +1,132 @@
-"""The command line: ``python -m inpaintkit course``, ``effects``, ``fetch NAME``, ``doctor``, ``repair PHOTO MASK``, or
-``sweep NAME=FOLDER``.
-"""
+"""The command line: python -m inpaintkit COMMAND, with COMMAND one of those below; each has --help."""
 
 import argparse
-import ast
-import contextlib
+import importlib
 import sys
 import warnings
+from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; what is wrong with what people type is one sentence for them, not a traceback."""
+    given = _parser().parse_args(arguments)
+    warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
+    try:
+        return given.function(given) or 0
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inpaintkit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("course", help="run all notebooks")
-    commands.add_parser("effects", help="run the further trainings")
-    fetch = commands.add_parser("fetch", help="fetch the papers' data sets, once")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help="which; none: list them all")
-    fetch.add_argument("--data-dir", help="a folder that may hold them already")
-    fetch.add_argument("--source", help="kaggle:OWNER/NAME or the address of an archive, instead of the usual sources")
-    doctor = commands.add_parser("doctor", help="say what this machine can run; paste it into a question")
-    doctor.add_argument("--data-dir", help="a folder to look for data sets in")
-    repair = commands.add_parser("repair", help="repair your own photograph")
-    repair.add_argument("photo", help="the damaged photograph")
-    repair.add_argument("mask", help="a picture of the same size, white where the photograph is to be repaired")
-    repair.add_argument("-o", "--out", default="Inpainted_Output.png", help="the repaired file (default: %(default)s)")
-    repair.add_argument(
-        "--method",
-        default="telea",
-        help="mean, ring, box, harmonic, biharmonic, telea, navier-stokes, patch, frequency or network "
-        "(default: %(default)s)",
-    )
-    repair.add_argument("--run", metavar="FOLDER", help="for network: the folder in which notebook 03 trained")
-    sweep = commands.add_parser("sweep", help="train SSRGAN (notebook 04) at every level of lost pixels")
-    sweep.add_argument(
-        "data", nargs="+", metavar="NAME=FOLDER", help="folders of pictures, and a name for each; or named data sets"
-    )
-    sweep.add_argument(
-        "--levels", nargs="+", type=float, help="shares of lost pixels (default: the paper's, 0.3 to 0.8)"
-    )
-    sweep.add_argument("--seeds", nargs="+", type=int, default=[0], help="(default: 0)")
-    sweep.add_argument("--out", help="where each run gets a folder (default: runs/sweep)")
-    sweep.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("PARAMETER", "VALUE"), help="one of notebook 04's, for all"
-    )
-    given = parser.parse_args(arguments)
-    warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
-    if given.command in _FOR_PEOPLE:
-        try:
-            return _FOR_PEOPLE[given.command](given)
-        except (ValueError, OSError) as error:
-            return _sorry(error)
-    if given.command == "course":
-        from inpaintkit import course  # papermill is not needed for anything else
 
-        return course.main()
-    from inpaintkit import effects
+    def command(name, function, words):
+        one = commands.add_parser(name, help=words, description=words)
+        one.set_defaults(function=function)
+        return one
 
-    return effects.main()
+    command("course", lambda given: _app("course").main(), "run all notebooks")
+    one = command("run", _run, "train and score one work")
+    one.add_argument("paper", help="autoencoder, vae, context_encoder, ssrgan, or another that is registered")
+    one.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="of its notebook")
+    one.add_argument("--out", help="the run's folder (default: one of its own below runs/)")
+    one.add_argument("--slim", action="store_true", help="keep neither weights nor checkpoint")
+    for name, words in (
+        ("grid", "plan many runs; --run runs them"),
+        ("effects", "run the questions of the demo, record them, test the claims"),
+    ):
+        one = command(name, _grid, words)
+        one.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="changed in all runs")
+        one.add_argument("--paper", default="all", help="a work, some with commas, or all")
+        one.add_argument("--question", default="all", help="a question, some with commas, or all")
+        one.add_argument("--profile", help="smoke, demo or paper (default: the questions' own)")
+        one.add_argument("--seeds", nargs="+", type=int, help="(default: the questions' own)")
+        one.add_argument("--out", type=Path, help="the folder of the runs (default: runs/effects)")
+        one.add_argument("--at-once", type=int, default=2, help="runs at a time, one thread each (default: 2)")
+        one.add_argument("--slurm", action="store_true", help="give the runs to Slurm (grid/slurm/config.yaml)")
+        one.add_argument("--run", action="store_true", default=name == "effects", help="run the plan")
+        one.add_argument("--dry-run", action="store_true", help="let Snakemake say what it would do")
+    one = command("record", _record, "put finished runs into results/")
+    one.add_argument("folder", nargs="?", type=Path, help="the folder of the runs (default: runs/effects)")
+    command("report", _report, "write docs/reports/ from results/")
+    one = command("fetch", _fetch, "fetch the papers' data sets, once")
+    one.add_argument("names", nargs="*", metavar="NAME", help="which; none: list them all")
+    one.add_argument("--data-dir", help="a folder that may hold them already")
+    one.add_argument("--source", help="kaggle:OWNER/NAME or the address of an archive, instead of the usual sources")
+    one = command("doctor", _doctor, "say what this machine can run; paste it into a question")
+    one.add_argument("--data-dir", help="a folder to look for data sets in")
+    one = command("repair", _repair, "repair your own photograph")
+    one.add_argument("photo", help="the damaged photograph")
+    one.add_argument("mask", help="a picture of the same size, white where the photograph is to be repaired")
+    one.add_argument("-o", "--out", default="Inpainted_Output.png", help="the repaired file (default: %(default)s)")
+    one.add_argument("--method", default="telea", help="a classic fill, or network (default: %(default)s)")
+    one.add_argument("--run", metavar="FOLDER", help="for network: the folder in which a notebook trained")
+    return parser
 
 
-def _sorry(error: Exception) -> int:
-    print(f"inpaintkit: {error}", file=sys.stderr)
-    return 2
+def _app(name: str):
+    return importlib.import_module(f"inpaintkit.apps.{name}")  # late: a command needs no other one's packages
+
+
+def _run(given) -> int:
+    from inpaintkit import parameters
+    from inpaintkit.experiments.run import run
+
+    record = run(given.paper, parameters.parse(given.parameters), given.out, slim=given.slim)
+    own = [row for row in record["scores"] if row["holes"] == record["holes"] and row["part"] == "test"]
+    first = next(row for row in own if "score" in row)
+    for row in own:
+        if row.get("score") == first["score"] and "mean" in row:
+            print(f"{row['filler']:28} {row['score']} {row['mean']:.4f}")
+    return 0
+
+
+def _grid(given) -> int:
+    from inpaintkit import parameters, runtime
+    from inpaintkit.experiments import grid
+
+    out = (given.out or runtime.runs_dir("effects")).absolute()
+    changed = parameters.parse(given.parameters)
+    jobs = grid.plan(given.paper, given.question, given.profile, given.seeds, changed, out)
+    print(grid.describe(jobs))
+    if not (given.run or given.dry_run):
+        print("nothing was run: add --run (make grid RUN=1)")
+        return 0
+    failed = grid.execute(jobs, out, at_once=given.at_once, slurm=given.slurm, dry=given.dry_run)
+    for job in failed:
+        print(f"not finished: {job.folder} (see run.log there)")
+    if given.command == "effects" and not given.dry_run:
+        print("\n".join(grid.finish(jobs)))
+    return 1 if failed else 0
+
+
+def _record(given) -> int:
+    from inpaintkit import papers, runtime
+    from inpaintkit.experiments import records
+
+    folder = given.folder or runtime.runs_dir("effects")
+    for paper in papers.PAPERS.values():
+        found = [path.parent for path in sorted((folder / paper.notebook).glob("*/results.json"))]
+        if found:
+            print(f"{paper.id}: {len(found)} runs in {records.record(records.collect(paper, found))}")
+    return 0
+
+
+def _report(given) -> int:
+    from inpaintkit import papers
+    from inpaintkit.experiments import report
+
+    for paper in papers.PAPERS.values():
+        print(report.write(paper))
+    return 0
 
 
 def _fetch(given) -> int:
-    from inpaintkit import doctor
     from inpaintkit.data import sources
 
+    doctor = _app("doctor")
     if not given.names:
         print("\n".join(doctor.data_sets(doctor.find_all(given.data_dir))))
     failed = 0
@@ -77,46 +136,28 @@ def _fetch(given) -> int:
                 raise ValueError(f"{name!r} is not one of {', '.join(sources.known())}.")
             found = sources.fetch(name, given.source) if given.source else sources.obtain(name, given.data_dir)
         except (ValueError, OSError) as error:
-            failed = _sorry(error)
+            print(f"inpaintkit: {error}", file=sys.stderr)
+            failed = 2
         else:
             print(f"{name}: {len(found[1]):,} of {sources.known()[name]['pictures']:,} pictures in {found[0]}")
     return failed
 
 
 def _doctor(given) -> int:
-    from inpaintkit import doctor
-
-    print(doctor.page(given.data_dir))
+    print(_app("doctor").page(given.data_dir))
     return 0
 
 
 def _repair(given) -> int:
-    from inpaintkit import repair
-
+    repair = _app("repair")
     filler = repair.method(given.method, given.run)
     done = repair.repair_file(given.photo, given.mask, given.out, filler)
     holes = "1 hole" if done["holes"] == 1 else f"{done['holes']:,} holes"
     print(
-        f"{given.out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.name} "
+        f"{given.out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.label} "
         f"in {done['seconds']:.1f} s."
     )
     return 0
-
-
-def _sweep(given) -> int:
-    from inpaintkit import sweep
-
-    parameters = {}
-    for name, value in given.p:
-        parameters[name] = value
-        with contextlib.suppress(ValueError, SyntaxError):  # a word: it stays a text
-            parameters[name] = ast.literal_eval(value)
-    sweep.main(given.data, given.levels or sweep.ssrgan.LEVELS, given.seeds, given.out, parameters)
-    return 0
-
-
-# Commands that take what people type: what is wrong with it is one sentence for them, not a traceback.
-_FOR_PEOPLE = {"fetch": _fetch, "doctor": _doctor, "repair": _repair, "sweep": _sweep}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ generator's device.
 """
 
 import math
-from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -167,12 +166,14 @@ def text(
 def from_picture(path: str | Path, size: int | tuple[int, int] | None = None) -> torch.Tensor:
     """A hole drawn by hand: the white part (grey value 128 and above) of a picture file is the hole. (1, 1, H, W).
 
-    With ``size`` given the picture must have that size. Raises ValueError for another size, no hole, or nothing but
-    hole.
+    What is transparent was not painted, so it is known. With ``size`` given the picture must have that size. Raises
+    ValueError for another size, no hole, or nothing but hole.
     """
     try:
         with Image.open(path) as picture:
-            mask = torch.from_numpy(np.array(picture.convert("L")) >= 128)[None, None]
+            painted = picture.convert("RGBA")
+            on_black = Image.alpha_composite(Image.new("RGBA", painted.size, (0, 0, 0, 255)), painted)
+            mask = torch.from_numpy(np.array(on_black.convert("L")) >= 128)[None, None]
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken files
         raise ValueError(f"{Path(path).name} cannot be read as a picture ({error}).") from error
     if size is not None and tuple(mask.shape[2:]) != _height_width(size):
@@ -277,24 +278,6 @@ def check(image: torch.Tensor, mask: torch.Tensor) -> None:
         raise ValueError(f"{int(empty.sum())} of {len(mask)} masks have no hole: there is nothing to fill or to score.")
     if full.any():
         raise ValueError(f"{int(full.sum())} of {len(mask)} masks are nothing but hole: no known pixel is left.")
-
-
-class Filler(ABC):
-    """Anything that fills holes: ``pred = filler(masked, mask)``, from do nothing to a trained network.
-
-    ``masked`` (B, C, H, W) in [0, 1] with the hole already filled by some value, ``mask`` (B, 1 or C, H, W); ``pred``
-    has the shape of ``masked`` and need not keep the known pixels: that is what `composite` is for.
-    """
-
-    name = "filler"
-
-    def accepts(self, shape: tuple[int, ...], mask: torch.Tensor) -> str | None:
-        """None, or one sentence saying why this filler cannot take images of ``shape`` (B, C, H, W) with this mask."""
-        return None
-
-    @abstractmethod
-    def __call__(self, masked: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The filled images, (B, C, H, W)."""
 
 
 def _height_width(size: int | tuple[int, int]) -> tuple[int, int]:

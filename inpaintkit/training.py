@@ -1,8 +1,8 @@
-"""One training loop for every paper: what to train is a `Recipe`, everything else is `fit`.
+"""Training: `fit` runs a recipe over a data set, can be interrupted at any step, and continues bit for bit.
 
-`fit` owns the order of the data, precision, logging, checkpoints and random state; a recipe owns its networks, its
-holes and its backward passes. A run that was killed continues from its last checkpoint and ends with the same weights
-as one that was not: bit for bit on a CPU with the same number of threads.
+`fit` owns the order of the data, precision, logging, checkpoints and random state; a recipe (`contracts.Recipe`) owns
+its networks, its holes and its backward passes. A run that was killed continues from its last checkpoint and ends with
+the same weights as one that was not: bit for bit on a CPU with the same number of threads.
 """
 
 import contextlib
@@ -11,32 +11,21 @@ import math
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
 
 from inpaintkit import runtime
+from inpaintkit.contracts import Progress, Recipe
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
-
-
-class Recipe(Protocol):
-    """What `fit` trains. Any object with these attributes will do; one paper's recipe stands in its file in models/."""
-
-    modules: nn.ModuleDict
-    optimisers: dict[str, torch.optim.Optimizer]
-    schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler]  # stepped once per epoch; may be empty
-
-    def corrupt(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draws holes for a batch of images (B, C, H, W) in [0, 1]: returns (masked, mask)."""
-
-    def step(self, batch: tuple[torch.Tensor, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """One training step on (image, masked, mask), backward passes and optimisers included; returns its losses."""
 
 
 @dataclass
@@ -49,7 +38,7 @@ class History:
     scores: dict[str, list[float]] = field(default_factory=dict)
     previews: list[torch.Tensor] = field(default_factory=list)  # uint8, one per entry of preview_epochs
     preview_epochs: list[int] = field(default_factory=list)
-    seconds: float = 0.0  # spent training, over all sessions
+    seconds: float = 0.0  # of training steps alone, over all sessions
     resumed_from: int | None = None  # step at which this session took over
 
     def to_json(self) -> dict:
@@ -60,6 +49,7 @@ class History:
 def fit(
     recipe: Recipe,
     images: torch.Tensor,
+    fixed_holes: torch.Tensor | None = None,
     *,
     epochs: int,
     batch_size: int,
@@ -75,18 +65,50 @@ def fit(
     checkpoint_seconds: float = 30.0,
     progress: bool = True,
 ) -> History:
-    """Trains ``recipe`` on ``images``, uint8 (N, C, H, W), for ``epochs`` passes in batches of ``batch_size``.
+    """Trains ``recipe`` on ``images`` for ``epochs`` passes in batches of ``batch_size``.
 
-    With ``out_dir`` the run saves checkpoint.pt there at least every ``checkpoint_seconds``, when interrupted and at
-    the end, and continues from it if there is one. ``identity`` names what the run is (reading, data fingerprint,
-    ...): a checkpoint with another identity is refused; ``epochs`` may be raised. ``monitor`` is called after each
-    epoch and returns scores to log; ``preview`` returns pictures (B, C, H, W) in [0, 1] of always the same images,
-    kept ``previews`` times in a run, before the first step and at the end included. Both are called in eval mode
-    without gradients.
+    Changes the process: seeds Python, NumPy and torch, and asks glibc to keep freed memory.
 
-    Raises TypeError or ValueError (wrong input, checkpoint of another run), FloatingPointError (a loss or a weight is
-    no longer finite), OSError (the checkpoint cannot be written) and, after saving, KeyboardInterrupt.
+    Args:
+        images: uint8 (N, C, H, W).
+        fixed_holes: the hole that each image keeps, bool (N, 1 or C, H, W); None: the recipe draws new ones.
+        out_dir: where checkpoint.pt is saved at least every ``checkpoint_seconds``, when interrupted and at the end. If
+            there is one, the run continues from it; ``epochs`` may be raised.
+        identity: what the run is, {name: value}; a checkpoint with another identity is refused.
+        monitor: called after each epoch, in eval mode without gradients; returns scores to log.
+        preview: returns pictures (B, C, H, W) in [0, 1] of always the same images, kept ``previews`` times, before the
+            first step and at the end included; called as ``monitor`` is.
+
+    Raises:
+        TypeError, ValueError: wrong input, or the checkpoint of another run.
+        FloatingPointError: a loss or a weight is no longer finite.
+        OSError: the checkpoint cannot be written.
+        KeyboardInterrupt: after saving.
     """
+    _check(images, fixed_holes, batch_size, precision)
+    device = torch.device(device)
+    runtime.keep_freed_memory()
+    images = images.to(device)  # once: as uint8 every data set here fits into a GPU's memory
+    fixed_holes = fixed_holes if fixed_holes is None else fixed_holes.to(device)
+    recipe.modules.to(device)
+    recipe.precision = PRECISIONS[precision]
+    recipe.progress = Progress(0, len(images) // batch_size, epochs)
+    fixed = {"images": len(images), "batch_size": batch_size, "seed": seed, "precision": precision}
+    run = _Run(recipe, runtime.generator(seed, device), (identity or {}) | fixed, out_dir)
+    runtime.seed_everything(seed)
+    run.load(device)
+    at = {round(i * epochs / max(1, previews - 1)) for i in range(previews)} if preview else set()
+    run.evaluate = lambda epoch: run.after_epoch(epoch, monitor, preview if epoch in at else None)
+    if run.progress.share > 1:
+        raise ValueError(
+            f"{run.path} has trained {run.progress.step // run.progress.steps_per_epoch} epochs, more than "
+            f"epochs={epochs}: choose another out_dir, or delete it."
+        )
+    _train(run, images, fixed_holes, batch_size, seed, log_every, checkpoint_seconds, progress)
+    return run.history
+
+
+def _check(images, fixed_holes, batch_size, precision) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise TypeError(f"images must be uint8 (N, C, H, W), and these are {images.dtype} {tuple(images.shape)}.")
     if batch_size < 1 or len(images) < batch_size:
@@ -95,91 +117,51 @@ def fit(
         )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, and {precision!r} is not.")
-    device = torch.device(device)
-    runtime.keep_freed_memory()
-    images = images.to(device)  # once: as uint8 every data set here fits into a GPU's memory
-    recipe.modules.to(device)
-    holes = runtime.generator(seed, device)
-    runtime.seed_everything(seed)
-    steps_per_epoch = len(images) // batch_size  # the short rest of an epoch is left out; the next one shuffles anew
-    total = epochs * steps_per_epoch
-    preview_at = {round(i * epochs / max(1, previews - 1)) for i in range(previews)} if preview else set()
+    if fixed_holes is not None and (fixed_holes.dtype != torch.bool or len(fixed_holes) != len(images)):
+        raise TypeError(f"fixed_holes must be bool, one for each of {len(images)} images.")
 
-    fixed = {"images": len(images), "batch_size": batch_size, "seed": seed, "precision": precision}
-    run = _Run(recipe, holes, (identity or {}) | fixed, out_dir)
-    step = run.load(device)
-    if step > total:
-        raise ValueError(
-            f"{run.path} has trained {step // steps_per_epoch} epochs, more than epochs={epochs}: "
-            "choose another out_dir, or delete it."
-        )
-    history = run.history
-    started = time.perf_counter() - history.seconds
-    saved = time.perf_counter()
-    autocast = torch.autocast(device.type, PRECISIONS[precision]) if PRECISIONS[precision] else contextlib.nullcontext()
 
-    def after_epoch(epoch):
-        with _evaluating(recipe.modules):
-            if epoch in preview_at and epoch not in history.preview_epochs:
-                history.preview_epochs.append(epoch)
-                history.previews.append((preview().clamp(0, 1) * 255).round().byte().cpu())
-            if monitor and epoch and epoch not in history.epochs:
-                history.epochs.append(epoch)
-                for name, value in monitor().items():
-                    history.scores.setdefault(name, []).append(float(value))
-
+def _train(run: "_Run", images, fixed_holes, batch_size, seed, log_every, checkpoint_seconds, progress) -> None:
+    """The loop of `fit`."""
+    recipe, now = run.recipe, run.progress
+    total = now.steps_per_epoch * now.epochs  # the short rest of an epoch is left out; the next one shuffles anew
     recipe.modules.train()  # whatever was done with the networks before
-    if step == 0:
-        after_epoch(0)
+    if now.step == 0:
+        run.evaluate(0)
     # Every refresh is three messages to the notebook. A reader that looks only when the cell has ended (nbval) loses
     # what its queues cannot hold, the last message included, and believes that the cell hangs: so one refresh a second.
-    bar = tqdm(total=total, initial=step, desc="training", unit="step", mininterval=1, disable=not progress)
+    bar = tqdm(total=total, initial=now.step, desc="training", unit="step", mininterval=1, disable=not progress)
+    saved = started = time.perf_counter()
     with bar, _finish_step_first() as interrupted:
-        while step < total:
-            epoch, batch = divmod(step, steps_per_epoch)
-            if batch == 0 or step == history.resumed_from:
+        while now.step < total:
+            epoch, batch = divmod(now.step, now.steps_per_epoch)
+            if batch == 0 or now.step == run.history.resumed_from:
                 # The order depends on seed and epoch alone, so that a resumed run needs no history to find its place.
-                order = torch.randperm(len(images), generator=runtime.generator(seed * 1_000_003 + epoch)).to(device)
+                order = torch.randperm(len(images), generator=runtime.generator(seed * 1_000_003 + epoch))
+                order = order.to(images.device)
             chosen = order[batch * batch_size : (batch + 1) * batch_size]
             image = images[chosen].float() / 255
-            masked, mask = recipe.corrupt(image, holes)
-            with autocast:
-                losses = recipe.step((image, masked, mask), holes)
-            for name, loss in losses.items():
+            masked, mask = recipe.corrupt(image, run.holes, None if fixed_holes is None else fixed_holes[chosen])
+            for name, loss in recipe.step((image, masked, mask), run.holes).items():
                 run.sums[name] = run.sums.get(name, 0) + loss.detach()
-            step += 1
+            now.step += 1
             bar.update()
-            end_of_epoch = step % steps_per_epoch == 0
-            if step % log_every == 0 or step == total:
-                _log(run, step, bar)
-            if end_of_epoch:
-                for scheduler in recipe.schedulers.values():
-                    scheduler.step()
-                after_epoch(epoch + 1)
-            if interrupted or step == total or time.perf_counter() - saved > checkpoint_seconds:
-                history.seconds = time.perf_counter() - started
-                run.save(step)
-                saved = time.perf_counter()
+            if now.step % log_every == 0 or now.step == total:
+                run.log(bar)
+            due = interrupted or now.step == total or time.perf_counter() - saved > checkpoint_seconds
+            if now.step % now.steps_per_epoch == 0 or due:
+                run.history.seconds += time.perf_counter() - started
+                if now.step % now.steps_per_epoch == 0:
+                    for scheduler in recipe.schedulers.values():
+                        scheduler.step()
+                    run.evaluate(epoch + 1)
+                if due:
+                    run.save()
+                    saved = time.perf_counter()
+                started = time.perf_counter()
             if interrupted:
-                kept = (
-                    "call fit again to continue from here"
-                    if out_dir
-                    else "nothing was saved, because out_dir is not set"
-                )
-                raise KeyboardInterrupt(f"stopped after step {step} of {total}; {kept}.")
-    return history
-
-
-def _log(run: "_Run", step: int, bar) -> None:
-    """Moves the sums since the last log point into the history: the only moment at which a GPU must be waited for."""
-    history = run.history
-    since = step - (history.steps[-1] if history.steps else 0)
-    run.check_finite(step)
-    history.steps.append(step)
-    for name, total in run.sums.items():
-        history.losses.setdefault(name, []).append(float(total) / since)
-    bar.set_postfix({name: f"{values[-1]:.4f}" for name, values in history.losses.items()}, refresh=False)
-    run.sums.clear()
+                how = "call fit again to continue from here" if run.out_dir else "nothing was saved: set out_dir"
+                raise KeyboardInterrupt(f"stopped after step {now.step} of {total}; {how}.")
 
 
 @dataclass
@@ -197,6 +179,10 @@ class _Run:
     def path(self) -> Path:
         return Path(self.out_dir) / "checkpoint.pt"
 
+    @property
+    def progress(self) -> Progress:
+        return self.recipe.progress
+
     def _parts(self) -> dict:
         return {
             "modules": self.recipe.modules,
@@ -204,40 +190,67 @@ class _Run:
             **{f"scheduler {name}": scheduler for name, scheduler in self.recipe.schedulers.items()},
         }
 
-    def check_finite(self, step: int) -> None:
+    def after_epoch(self, epoch: int, monitor, preview) -> None:
+        """Scores and pictures, once for every epoch."""
+        history = self.history
+        with _evaluating(self.recipe.modules):
+            if preview and epoch not in history.preview_epochs:
+                history.preview_epochs.append(epoch)
+                history.previews.append((preview().clamp(0, 1) * 255).round().byte().cpu())
+            if monitor and epoch and epoch not in history.epochs:
+                history.epochs.append(epoch)
+                for name, value in monitor().items():
+                    history.scores.setdefault(name, []).append(float(value))
+
+    def log(self, bar) -> None:
+        """Moves the sums since the last log point into the history: the only moment at which a GPU is waited for."""
+        history = self.history
+        since = self.progress.step - (history.steps[-1] if history.steps else 0)
+        self.check_finite()
+        history.steps.append(self.progress.step)
+        for name, total in self.sums.items():
+            history.losses.setdefault(name, []).append(float(total) / since)
+        bar.set_postfix({name: f"{values[-1]:.4f}" for name, values in history.losses.items()}, refresh=False)
+        self.sums.clear()
+
+    def check_finite(self) -> None:
         for name, total in self.sums.items():
             if not math.isfinite(total):
                 raise FloatingPointError(
-                    f"{name} is {float(total)} by step {step}: lower the learning rate, or check the images for NaN."
+                    f"{name} is {float(total)} by step {self.progress.step}: lower lr, or check the images for NaN."
                 )
 
-    def save(self, step: int) -> None:
+    def save(self) -> None:
         if self.out_dir is None:
             return
-        self.check_finite(step)
+        self.check_finite()
         for name, weights in self.recipe.modules.named_parameters():  # they must not replace a good checkpoint
             if not torch.isfinite(weights).all():
-                raise FloatingPointError(f"{name} holds NaN or infinity by step {step}: lower the learning rate.")
+                raise FloatingPointError(f"{name} holds NaN or infinity by step {self.progress.step}: lower lr.")
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {"step": step, "sums": self.sums, "history": asdict(self.history), "identity": self.identity}
-        state |= {"holes": self.holes.get_state(), "torch": torch.get_rng_state()}
+        state |= {"step": self.progress.step, "sums": self.sums, "history": asdict(self.history)}
+        state |= {"identity": self.identity, "holes": self.holes.get_state(), "torch": torch.get_rng_state()}
         if self.holes.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.holes.device)
-        _write(self.path, state)
+        with runtime.atomic_write(self.path) as part:
+            try:
+                torch.save(state, part)
+            except RuntimeError as error:  # how torch reports a full disk
+                raise OSError(f"is the disk full? {error}") from error
 
-    def load(self, device: torch.device) -> int:
-        """Restores the run and returns the step to continue at: 0 if there is nothing to continue."""
+    def load(self, device: torch.device) -> None:
+        """Restores the run, if there is one to continue."""
         if self.out_dir is None or not self.path.exists():
-            return 0
+            return
         state = _read(self.path, device)
-        saved = state.get("identity", {})
-        differing = [name for name, value in self.identity.items() if name not in saved or saved[name] != value]
-        missing = [name for name in self._parts() if name not in state]
-        if differing or missing:
-            what = ", ".join(differing) or "networks or optimisers"
-            raise ValueError(
-                f"{self.path} belongs to another run ({what} differ): choose another out_dir, or delete it."
-            )
+        saved = state["identity"]
+        for name, value in self.identity.items():
+            if name not in saved or saved[name] != value:
+                there = f"{saved[name]!r} there" if name in saved else "not there"
+                raise ValueError(
+                    f"{self.path} belongs to another run ({name}: {there}, {value!r} here): choose another out_dir, or "
+                    "delete it."
+                )
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
@@ -248,13 +261,27 @@ class _Run:
             ) from error
         self.holes.set_state(state["holes"].cpu())
         torch.set_rng_state(state["torch"].cpu())
-        if "cuda" in state:
+        if "cuda" in state and device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"].cpu(), device)
         self.sums.update(state["sums"])
         self.history.__dict__.update(state["history"])
         self.history.previews = [preview.cpu() for preview in self.history.previews]
-        self.history.resumed_from = state["step"]
-        return state["step"]
+        self.history.resumed_from = self.progress.step = state["step"]
+
+
+def _read(path: Path, device: torch.device) -> dict:
+    """A checkpoint, each byte of it verified by the checksums of its zip file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                raise ValueError("its checksum does not fit")
+        state = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(state, dict) or {"identity", "step", "history", "sums", "holes", "torch"} - set(state):
+            raise ValueError("it is no checkpoint of this kit")
+    except Exception as error:  # damaged files fail in many ways, all of which mean the same
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise ValueError(f"{path} cannot be read ({why}): delete it to start anew.") from error
+    return state
 
 
 @contextlib.contextmanager
@@ -284,37 +311,62 @@ def _finish_step_first():
             signal.signal(number, handler)
 
 
-def save_weights(path: str | Path, modules: nn.Module) -> Path:
-    """The weights alone, a third of a checkpoint with Adam's two moments: to keep, to send, to fill holes with."""
-    _write(path, modules.state_dict())
+def save_weights(path: str | Path, modules: nn.ModuleDict, kept: tuple[str, ...], header: dict[str, str]) -> Path:
+    """The weights of the modules that a filler needs, as a safetensors file with a ``header`` of texts.
+
+    That is a third of a checkpoint or less: to keep, to send, to fill holes with.
+    """
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name in kept
+        for key, value in modules[name].state_dict().items()
+    }
+    with runtime.atomic_write(path) as part:
+        try:
+            safetensors.torch.save_file(tensors, part, header | {"sha256": _digest(tensors)})
+        except SafetensorError as error:  # how it reports a full disk
+            raise OSError(f"is the disk full? {error}") from error
     return Path(path)
 
 
-def load_weights(path: str | Path, modules: nn.Module) -> None:
+def load_weights(path: str | Path, modules: nn.ModuleDict, kept: tuple[str, ...]) -> None:
     """Puts saved weights into ``modules``. Raises ValueError if they are not this model's, FileNotFoundError."""
-    state, own = _read(path), modules.state_dict()
-    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
-    wrong += [name for name in state if name not in own]
+    _, tensors = _opened(path)
+    own = {f"{name}.{key}": value for name in kept for key, value in modules[name].state_dict().items()}
+    wrong = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
+    wrong += [name for name in tensors if name not in own]
     if wrong:
         raise ValueError(f"{path} holds the weights of another model ({wrong[0]} differs).")
-    modules.load_state_dict(state)
+    for name in kept:
+        prefix = f"{name}."
+        modules[name].load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
 
 
-def _write(path: str | Path, state: dict) -> None:
-    with runtime.atomic_write(path) as part:
-        try:
-            torch.save(state, part)
-        except RuntimeError as error:  # how torch reports a full disk
-            raise OSError(f"is the disk full? {error}") from error
+def weights_header(path: str | Path) -> dict[str, str]:
+    """The header of a weights file. Raises ValueError for a damaged file, FileNotFoundError."""
+    return _opened(path)[0]
 
 
-def _read(path: str | Path, device: torch.device | str = "cpu") -> dict:
+def _opened(path: str | Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist or is no file: name a weights file.")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # damaged files fail in many ways, all of which mean the same
-        raise ValueError(f"{path} cannot be read: delete it to start anew ({error}).") from error
+        with safetensors.safe_open(path, "pt") as file:
+            header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no weights file ({error}).") from error
+    if header.get("sha256") != _digest(tensors):
+        raise ValueError(f"{path} is damaged: its checksum does not fit.")
+    return header, tensors
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def weights_hash(modules: nn.Module) -> str:

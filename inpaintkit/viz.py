@@ -3,16 +3,19 @@
 import html
 import inspect
 import io
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import PIL.Image
 import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
+from pandas.io.formats.style import Styler
 
-from inpaintkit import runtime
+from inpaintkit import evaluate, runtime
 
 DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 400 KB
 
@@ -33,13 +36,14 @@ def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: s
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="antialiased")
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], rows.keys())
-    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], titles or [])
+    plain = [title.replace("$", r"\$") for title in titles or []]  # a file's name is no formula
+    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], plain)
     axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _show(figure, "jpeg", save)
 
 
-def lines(
+def curves(
     series: dict[str, tuple],
     xlabel: str,
     ylabel: str,
@@ -100,61 +104,52 @@ def _show(figure, kind: str, save: str | Path | None) -> None:
 
 
 class Table:
-    """Lines of {column: value} as a table, in a notebook (HTML) and in a terminal. Missing values are a dash.
+    """A pandas table for notebooks (by its Styler) and terminals: rows of {column: value}, or a DataFrame.
 
-    ``best`` names the columns whose best value stands in bold, with min or max. A line's "note" becomes a footnote.
+    A column "note" becomes footnotes. ``best`` sets the best value of every score in bold. Missing values are a dash.
     """
 
-    def __init__(self, lines: list[dict], caption: str = "", best: dict | None = None, digits: int = 4):
-        self.lines, self.caption, self.digits = lines, caption, digits
-        self.columns = list(dict.fromkeys(name for line in lines for name in line if name != "note"))
-        self.notes = list(dict.fromkeys(line["note"] for line in lines if line.get("note")))
-        self.best = {}
-        for column, choose in (best or {}).items():
-            values = [line[column] for line in lines if line.get(column) is not None]
-            if values:
-                self.best[column] = choose(values)
-
-    def _cell(self, line: dict, column: str) -> str:
-        value = line.get(column)
-        if value is None:
-            mark = f" ({self.notes.index(line['note']) + 1})" if line.get("note") else ""
-            return "–" + mark
-        if isinstance(value, float):
-            coarse = "PSNR" in column or column.startswith("ms ") or abs(value) >= 10
-            digits = 2 if "%" in column else 1 if coarse else self.digits
-            return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
-        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    def __init__(self, rows, caption: str = "", best: bool = False, digits: int = 4):
+        frame = pd.DataFrame(rows)
+        notes = frame.pop("note") if "note" in frame else pd.Series([None] * len(frame), dtype=object)
+        self.notes = list(dict.fromkeys(notes.dropna()))
+        self.frame, self.caption = frame, caption
+        marks = [f" ({self.notes.index(note) + 1})" if isinstance(note, str) else "" for note in notes]
+        known = {score.label: score for score in evaluate.SCORES.values()}
+        self.cells = pd.DataFrame(index=frame.index)
+        self.bold = pd.DataFrame(False, index=frame.index, columns=frame.columns)
+        for column, values in frame.items():
+            base = next((known[name] for name in (column, str(column).split(": ")[-1]) if name in known), None)
+            places = base.digits if base else 1 if str(column).startswith("ms ") else digits
+            self.cells[column] = [_cell(value, places) for value in values]
+            if best and base and pd.api.types.is_numeric_dtype(values):
+                self.bold[column] = values == (values.max() if base.higher_is_better else values.min())
+        if len(frame.columns):
+            self.cells.iloc[:, 0] += marks
 
     def _repr_html_(self) -> str:
-        words = {name for name in self.columns if any(isinstance(line.get(name), str) for line in self.lines)}
-        style = ["left" if name in words else "right" for name in self.columns]
-
-        def row(tag, cells):
-            inside = "".join(f'<{tag} style="text-align:{s}">{c}</{tag}>' for s, c in zip(style, cells, strict=True))
-            return f"<tr>{inside}</tr>"
-
-        body = []
-        for line in self.lines:
-            cells = []
-            for column in self.columns:
-                cell = html.escape(self._cell(line, column))
-                winner = column in self.best and line.get(column) == self.best[column]
-                cells.append(f"<b>{cell}</b>" if winner else cell)
-            body.append(row("td", cells))
+        words = [c for c in self.frame if not pd.api.types.is_numeric_dtype(self.frame[c])]
+        styler = Styler(self.cells, uuid="table", escape="html").hide(axis="index")
+        styler = styler.set_properties(**{"text-align": "right"}).set_properties(words, **{"text-align": "left"})
+        styler = styler.apply(lambda _: self.bold.map(lambda best: "font-weight: bold" if best else ""), axis=None)
         notes = "".join(f"<br><small>({i}) {html.escape(note)}</small>" for i, note in enumerate(self.notes, 1))
-        head = row("th", [html.escape(column) for column in self.columns])
-        table = f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-        return f"{table}<small>{html.escape(self.caption)}</small>{notes}"
+        return f"{styler.to_html()}<small>{html.escape(self.caption)}</small>{notes}"
 
     def __repr__(self) -> str:
-        cells = [self.columns] + [[self._cell(line, column) for column in self.columns] for line in self.lines]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        text = [
-            "  ".join(f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-            for row in cells
-        ]
-        return "\n".join([*text, self.caption, *(f"({i}) {note}" for i, note in enumerate(self.notes, 1))]).rstrip()
+        text = self.cells.to_string(index=False, line_width=10_000)
+        return "\n".join([text, self.caption, *(f"({i}) {note}" for i, note in enumerate(self.notes, 1))]).rstrip()
+
+
+def _cell(value, digits: int) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return str(value)
+    if isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
+        return f"{int(value):,}"
+    if isinstance(value, float):
+        return f"{value:.{1 if abs(value) >= 10 else digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
+    return str(value)
 
 
 def recorded(name: str) -> Image | Markdown:

@@ -17,7 +17,10 @@ from inpaintkit.data.decoding import ASPECTS, FILTERS, Decoding, decode
 from inpaintkit.data.embedded import DARK, WIDEST_CROP, open_embedded, photograph, regions
 from inpaintkit.data.pictures import Pictures, cache_dir, load
 
-__all__ = ["DARK", "WIDEST_CROP", "Images", "Pictures", "cache_dir", "decode", "named", "open", "photograph", "regions"]
+__all__ = [
+    "DARK", "WIDEST_CROP", "Images", "Pictures", "cache_dir", "decode", "named", "open", "open_for", "photograph",
+    "regions",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Images:
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(getattr(self, part))} {part}" for part in self.names)
         notes = "".join(f"; {count} {what}" for what, count in self.notes.items() if count)
-        return f"{self.name}: {counts}, {'x'.join(map(str, self.train.shape[1:]))} uint8{notes}"
+        crops = " crops, never resized" if isinstance(self.train, torch.Tensor) else ""
+        return f"{self.name}: {counts}, {'x'.join(map(str, self.train.shape[1:]))} uint8{crops}{notes}"
 
 
 def named() -> list[str]:
@@ -71,15 +75,21 @@ def named() -> list[str]:
     return list(sources.known())
 
 
+def open_for(cfg) -> Images:
+    """The data set that a work's parameters name: see `open`."""
+    names = ("data_dir", "size", "colour", "n_train", "n_test", "seed", "resize")
+    return open(cfg.dataset, **{name: getattr(cfg, name) for name in names if hasattr(cfg, name)})
+
+
 def open(
     dataset: str,
+    *,
     data_dir: str | Path | None = None,
     size: int = 128,
     colour: bool = True,
     n_train: int | None = None,
     n_test: int | None = None,
     seed: int = 0,
-    split: str = "drawn",
     resize: str = "bicubic",
     aspect: str = "squash",
 ) -> Images:
@@ -87,14 +97,14 @@ def open(
 
     ``dataset``: "embedded", "embedded:NAME" (trained and tested on one of its photographs), "folder" (``data_dir``
     names the tree of pictures), or one of the papers' sets, as "flowers102" or with another of its splits
-    "caltech101:objects" (data/sources.toml has them all). A named set is looked for in ``data_dir``, then in the cache,
+    "caltech101:objects" (sources.toml has them all). A named set is looked for in ``data_dir``, then in the cache,
     then fetched.
 
     ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training crops; folder: 70 % and 30 %; a
     named set: the paper's numbers). ``seed`` chooses the training crops or draws the split; embedded test crops do not
-    depend on it. ``split``: a folder's test pictures are "drawn", or those that come "last" in the order of their
-    names. ``resize``: "bicubic" (antialiased), "bilinear" (without antialiasing, as TensorFlow's loader) or "nearest";
-    ``aspect``: "squash" the picture to a square, as the papers do, or "crop" its middle.
+    depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (without antialiasing, as TensorFlow's loader) or
+    "nearest"; ``aspect``: "squash" the picture to a square, as the papers do, or "crop" its middle. Embedded crops are
+    never resized, and their repr says so.
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError with one sentence; unreadable pictures are
     skipped with a warning that names them.
@@ -116,11 +126,9 @@ def open(
         folder, files = sources.obtain(kind, data_dir)
         label, how = kind, Decoding(size, colour, resize, aspect, enlarge=True)
     elif dataset == "folder":
-        if split not in ("drawn", "last"):
-            raise ValueError(f"split must be 'drawn' or 'last', and {split!r} is neither.")
         if data_dir is None:
             raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
-        plan = splits.Plan(split)
+        plan = splits.Plan("drawn")
         folder, files = sources.existing_folder(data_dir), None
         label, how = f"folder {folder.name}", Decoding(size, colour, resize, aspect)
     else:

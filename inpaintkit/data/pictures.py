@@ -36,8 +36,8 @@ def cache_dir() -> Path:
     """
     if "INPAINTKIT_CACHE" in os.environ:
         return Path(os.environ["INPAINTKIT_CACHE"]).expanduser()
-    data = runtime.sources_file().parent  # "data" in a checkout, "sources" inside an installed package
-    return data / "cache" if data.name == "data" else Path.home() / ".cache" / "inpaintkit"
+    checkout = runtime.checkout()
+    return checkout / "data" / "cache" if checkout else Path.home() / ".cache" / "inpaintkit"
 
 
 class NoRoom(OSError):

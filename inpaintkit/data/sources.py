@@ -1,4 +1,4 @@
-"""The papers' data sets by name: looked for in ``data_dir``, then in the cache, then fetched. See data/sources.toml."""
+"""The papers' data sets by name: looked for in ``data_dir``, then in the cache, then fetched. See sources.toml."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ else:
 @cache
 def known() -> dict[str, dict]:
     """Every named data set, {name: its table in sources.toml}."""
-    return tomllib.loads(runtime.sources_file().read_text(encoding="utf8"))
+    return tomllib.loads(Path(__file__).with_name("sources.toml").read_text(encoding="utf8"))
 
 
 def plan(name: str, variant: str = "paper") -> Plan:

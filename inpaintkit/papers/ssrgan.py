@@ -16,12 +16,16 @@ convolution of stride 4 makes it small again. `as_run` is the channel-estimation
 schedule. `fixed` is the text without its detour, and with the network told which pixels are lost.
 """
 
+from typing import ClassVar, Literal
+
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from inpaintkit import masking, runtime
+from inpaintkit import contracts, masking, runtime
+from inpaintkit.parameters import Training
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # the paper trains one network for each (figures 3 and 5)
 NETWORKS = {  # channels of the generator; of the discriminator's first layer
@@ -31,49 +35,50 @@ NETWORKS = {  # channels of the generator; of the discriminator's first layer
 }
 
 
-_ALWAYS = {"dataset": "embedded", "p": 0.8, "levels": "one", "per_channel": False, "redraw": True, "n_test": None}
-_ALWAYS |= {"head": "expand", "head_d": "bottleneck", "value_range": "[-1,1]"}
-_ALWAYS |= {"weight_adv": 1e-3, "adversarial": "lsgan", "smoothing": 0.1}
-_EMBEDDED = _ALWAYS | {"size": 64, "crop": 32, "blocks": 2, "lr": 3e-3, "batch_size": 8}
-PROFILES = {
-    "smoke": _EMBEDDED | {"network": "smallest", "n_train": 16, "n_test": 16, "epochs": 1},
-    "demo": _EMBEDDED | {"network": "narrow", "n_train": 640, "epochs": 4},
-    "paper": _ALWAYS
-    | {"dataset": "flowers102", "n_train": None, "size": 128, "crop": 128}
-    | {"network": "authors", "blocks": 6, "lr": 2e-4, "batch_size": 64, "epochs": 100},
-}
-_TEXT = {"shuffles": 2, "mask_channel": False, "fill": "black", "lr_every": 0.25, "lr_factor": 0.5}
-READINGS = {
-    "as_written": _TEXT,
-    "as_run": _TEXT | {"blocks": 2, "shuffles": 0, "lr_every": 0.2, "lr_factor": 0.6},
-    "fixed": _TEXT | {"shuffles": 0, "mask_channel": True, "fill": "grey"},
-}
+class Parameters(Training):
+    """What notebook 04 takes. Defaults: the demo in the reading `fixed`."""
 
-ALLOWED = runtime.TRAINING | {
-    "n_train": (1, 10**6),
-    "n_test": (1, 10**6),
-    "size": (16, 1024),
-    "crop": (16, 1024),
-    "p": (0.01, 0.99),
-    "levels": {"one", "all"},
-    "per_channel": None,
-    "redraw": None,
-    "fill": set(masking.FILLS),
-    "mask_channel": None,
-    "network": set(NETWORKS),
-    "blocks": (1, 64),
-    "shuffles": (0, 2),
-    "head": {"expand", "shrink"},
-    "head_d": {"bottleneck", "direct"},
-    "value_range": {"[-1,1]", "[0,1]"},
-    "weight_adv": (0.0, 10.0),
-    "adversarial": {"lsgan", "cross entropy"},
-    "smoothing": (0.0, 1.0),
-    "lr": (1e-7, 1.0),
-    "lr_every": (0.01, 1.0),
-    "lr_factor": (0.01, 1.0),
-    "batch_size": (2, 4096),
-}
+    epochs: int = Field(4, ge=1, le=100_000, description="passes over the training pictures")
+    batch_size: int = Field(8, ge=2, le=4096, description="pictures per step")
+    lr: float = Field(3e-3, ge=1e-7, le=1.0, description="Adam's learning rate, of both networks")
+    lr_every: float = Field(0.25, ge=0.01, le=1, description="share of the epochs after which the rate is lowered")
+    lr_factor: float = Field(0.5, ge=0.01, le=1, description="factor by which it is lowered")
+    n_train: int | None = Field(640, ge=1, le=10**6, description="training pictures; None: all there are")
+    size: int = Field(64, ge=16, le=1024, description="side of the pictures")
+    crop: int = Field(32, ge=16, le=1024, description="side of the tiles that training pictures are cut into")
+    p: float = Field(0.8, ge=0.01, le=0.99, description="share of lost pixels")
+    levels: Literal["one", "all"] = Field("one", description="trained at p, or at 30 to 80 %")
+    per_channel: bool = Field(False, description="every channel loses pixels of its own")
+    redraw: bool = Field(True, description="new lost pixels for every batch instead of once for each picture")
+    fill: Literal["black", "white", "grey", "mean", "noise"] = Field("grey", description="what stands in a lost pixel")
+    mask_channel: bool = Field(True, description="tell the network which pixels are lost")
+    network: Literal["authors", "narrow", "smallest"] = Field("narrow", description="how wide")
+    blocks: int = Field(2, ge=1, le=64, description="residual blocks")
+    shuffles: int = Field(0, ge=0, le=2, description="pixel shuffles, undone by the last convolution's stride")
+    head: Literal["expand", "shrink"] = Field("expand", description="channels before a pixel shuffle")
+    head_d: Literal["bottleneck", "direct"] = Field("bottleneck", description="the discriminator's last layers")
+    value_range: Literal["[-1,1]", "[0,1]"] = Field("[-1,1]", description="tanh or sigmoid")
+    weight_adv: float = Field(1e-3, ge=0, le=10, description="weight of the adversarial loss; 0: no discriminator")
+    adversarial: Literal["lsgan", "cross entropy"] = Field("lsgan", description="the discriminator's loss")
+    smoothing: float = Field(0.1, ge=0, le=1, description="of the labels of true pictures")
+
+    profiles: ClassVar[dict[str, dict]] = {
+        "smoke": {"network": "smallest", "n_train": 16, "n_test": 16, "epochs": 1},
+        "paper": {
+            "dataset": "flowers102", "n_train": None, "size": 128, "crop": 128, "epochs": 100,
+            "network": "authors", "blocks": 6, "lr": 2e-4, "batch_size": 64,
+        },
+    }  # fmt: skip
+    # Both sources print rate and batch, and both are affordable in the demo: the readings keep them there.
+    readings: ClassVar[dict[str, dict]] = {
+        "as_written": {
+            "shuffles": 2, "mask_channel": False, "fill": "black", "blocks": 6, "lr": 2e-4, "batch_size": 64,
+        },
+        "as_run": {
+            "blocks": 2, "mask_channel": False, "fill": "black", "lr_every": 0.2, "lr_factor": 0.6, "lr": 2e-4,
+            "batch_size": 64,
+        },
+    }  # fmt: skip
 
 
 # --- networks -------------------------------------------------------------------------------------------------------
@@ -176,54 +181,13 @@ def gmac(network: nn.Module, size: int = 128) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def from_config(cfg) -> tuple[Generator, Discriminator]:
-    """The networks that a notebook's configuration describes. Raises ValueError for a size or head that cannot be."""
-    side = min(cfg.crop, cfg.size)
-    if cfg.size % side or side % 4:
-        raise ValueError(
-            f"size must be a multiple of the parts' {side} pixels (crop), and these of 4, and {cfg.size} is not."
-        )
-    shape = NETWORKS[cfg.network]
-    if cfg.head == "shrink" and shape["width"] % 4**cfg.shuffles:
-        raise ValueError(f"head='shrink' divides {shape['width']} channels by 4 too often: choose a wider network.")
-    mask_channels = (3 if cfg.per_channel else 1) if cfg.mask_channel else 0
-    options = {name: getattr(cfg, name) for name in ("blocks", "shuffles", "head", "value_range")}
-    generator = Generator(width=shape["width"], mask_channels=mask_channels, **options)
-    return generator, Discriminator(shape["width_d"], cfg.head_d)
-
-
 # --- lost pixels, losses, steps -------------------------------------------------------------------------------------
 
 
-def holes(cfg, n: int, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Lost pixels for training, (n, 1 or 3, size, size): a share ``cfg.p`` of them; with ``cfg.levels="all"`` a share
-    between the lowest and the highest level, drawn for each picture.
-    """
-    rate = cfg.p
-    if cfg.levels == "all":
-        low, high = LEVELS[0], LEVELS[-1]
-        rate = low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
-    return masking.pixels(n, size, rate, generator, 3 if cfg.per_channel else 1)
-
-
-def fixed_holes(cfg, n: int, p: float | None = None) -> torch.Tensor:
-    """The fixed holes of every test, at the level ``p`` (None: ``cfg.p``)."""
-    return masking.pixels(n, cfg.size, p or cfg.p, runtime.generator(0), 3 if cfg.per_channel else 1)
-
-
-def training_images(images: torch.Tensor, cfg) -> torch.Tensor:
-    """What `fit` trains on: pictures (N, 3, size, size) cut into tiles of ``cfg.crop`` at most, uint8. Random
-    pixels need no more context than that, and small tiles give more steps in the same time.
-
-    Without ``cfg.redraw`` further channels hold each tile's lost pixels, drawn once.
-    """
-    side = min(cfg.crop, cfg.size)
-    tiles = images[:].unfold(2, side, side).unfold(3, side, side)  # (N, 3, rows, columns, side, side)
-    tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    if cfg.redraw:
-        return tiles.contiguous()
-    mask = holes(cfg, len(tiles), side, runtime.generator(cfg.seed)).to(images.device, torch.uint8)
-    return torch.cat([tiles, 255 * mask], 1)
+def tiles(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Pictures (N, C, size, size) cut into tiles of ``side``: (N (size / side)^2, C, side, side)."""
+    cut = images[:].unfold(2, side, side).unfold(3, side, side)  # (N, C, rows, columns, side, side)
+    return cut.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).contiguous()
 
 
 def content_loss(pred: torch.Tensor, image: torch.Tensor, value_range: str = "[-1,1]") -> torch.Tensor:
@@ -248,72 +212,65 @@ def real_target(scores: torch.Tensor, smoothing: float, generator: torch.Generat
     return 1 - smoothing * torch.rand(scores.shape, generator=generator, device=scores.device)
 
 
-class Recipe:
+class Recipe(contracts.Recipe):
     """Trains both networks as the paper does: generator first, Adam, learning rate times ``cfg.lr_factor`` every
-    ``cfg.lr_every`` of the epochs. With ``cfg.weight_adv=0`` the discriminator takes no part.
+    ``cfg.lr_every`` of the epochs. With ``cfg.weight_adv=0`` the discriminator is not trained.
     """
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, cfg):
-        self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
-        self.modules = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    def __init__(self, modules: nn.ModuleDict, cfg, steps_per_epoch: int = 1):
+        super().__init__(modules, cfg, steps_per_epoch)
+        self.generator, self.discriminator, self.fill = modules["generator"], modules["discriminator"], cfg.fill
         self.optimisers = {
             name: torch.optim.Adam(module.parameters(), lr=cfg.lr, betas=(0.9, 0.999), fused=True)
-            for name, module in self.modules.items()
+            for name, module in modules.items()
         }
         every = max(1, round(cfg.lr_every * cfg.epochs))
         self.schedulers = {
             name: torch.optim.lr_scheduler.StepLR(optimiser, every, gamma=cfg.lr_factor)
             for name, optimiser in self.optimisers.items()
-            if cfg.weight_adv or name == "generator"  # who takes no steps must not be scheduled
+            if cfg.weight_adv or name == "generator"  # torch warns of a schedule without steps
         }
 
-    def corrupt(self, images, generator):
-        if self.cfg.redraw:
-            mask = holes(self.cfg, len(images), images.shape[-1], generator)
-        else:
-            images, mask = images[:, :3], images[:, 3:] > 0.5
-        return masking.apply(images, mask, self.cfg.fill, generator), mask
+    def holes(self, images, generator):
+        return lost_pixels(self.cfg, len(images), images.shape[-1], generator)
 
     def step(self, batch, generator):
-        image, masked, mask = batch
-        image = image[:, :3]  # without the fixed holes
-        losses, pred = self.step_g(image, masked, mask)
-        return losses | (self.step_d(image, pred.detach(), generator) if self.cfg.weight_adv else {})
+        losses, pred = self.step_g(*batch)
+        return losses | (self.step_d(batch[0], pred.detach(), generator) if self.cfg.weight_adv else {})
 
     def step_g(self, image, masked, mask) -> tuple[dict, torch.Tensor]:
-        """One step of the generator; returns its losses and what it drew."""
-        pred = self.generator(masked, mask)
-        losses = {"content": content_loss(pred, image, self.cfg.value_range)}
-        loss = losses["content"]
-        if self.cfg.weight_adv:
-            self.discriminator.requires_grad_(False)  # asked, not taught here: no gradients for its weights
-            losses["fooling D"] = adversarial_loss(self.discriminator(pred), 1.0, self.cfg.adversarial)
-            loss = loss + self.cfg.weight_adv * losses["fooling D"]
-        self._update("generator", loss)
+        """One step of the generator; returns its losses and its pictures."""
+        with self.autocast(image.device):
+            pred = self.generator(masked, mask)
+            losses = {"content": content_loss(pred, image, self.cfg.value_range)}
+            loss = losses["content"]
+            if self.cfg.weight_adv:
+                self.discriminator.requires_grad_(False)  # this step trains the generator: D's weights need no gradient
+                losses["fooling D"] = adversarial_loss(self.discriminator(pred), 1.0, self.cfg.adversarial)
+                loss = loss + self.cfg.weight_adv * losses["fooling D"]
+        self.update("generator", loss)
         self.discriminator.requires_grad_(True)
         return losses, pred
 
     def step_d(self, image, pred, generator) -> dict:
-        """One step of the discriminator on a true and a redrawn picture; returns its loss."""
-        true, drawn = self.discriminator(image), self.discriminator(pred)
-        loss = adversarial_loss(true, real_target(true, self.cfg.smoothing, generator), self.cfg.adversarial)
-        loss = loss + adversarial_loss(drawn, 0.0, self.cfg.adversarial)
-        self._update("discriminator", loss)
+        """One step of the discriminator on a true and a generated picture; returns its loss."""
+        with self.autocast(image.device):
+            real, fake = self.discriminator(image), self.discriminator(pred)
+            loss = adversarial_loss(real, real_target(real, self.cfg.smoothing, generator), self.cfg.adversarial)
+            loss = loss + adversarial_loss(fake, 0.0, self.cfg.adversarial)
+        self.update("discriminator", loss)
         return {"D": loss}
 
-    def _update(self, name, loss):
-        self.optimisers[name].zero_grad()
-        loss.backward()
-        self.optimisers[name].step()
 
-
-class Filler(masking.Filler):
+class Filler(contracts.Filler):
     """A trained `Generator` as a filler, for RGB pictures of any size. It redraws known pixels, too: score it raw and
     composited. ``fill`` is what it was trained to find in a lost pixel.
     """
 
-    def __init__(self, net: Generator, name: str = "SSRGAN", *, fill: str = "black"):
-        self.net, self.name, self.fill = net, name, fill
+    id, label = "ssrgan", "SSRGAN"
+
+    def __init__(self, net: Generator, *, fill: str = "black"):
+        self.net, self.fill = net, fill
 
     def accepts(self, shape, mask):
         if shape[1] != 3:
@@ -327,3 +284,78 @@ class Filler(masking.Filler):
         self.net.eval()
         x = masking.apply(masked, mask, self.fill, runtime.generator(0, masked.device))
         return torch.cat([self.net(*part) for part in zip(x.split(50), mask.split(50), strict=True)])
+
+
+# --- the paper --------------------------------------------------------------------------------------------------------
+
+
+def lost_pixels(cfg, n: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Lost pixels as the training draws them, (n, 1 or 3, size, size): a share ``cfg.p`` of all; with
+    ``cfg.levels="all"`` a share between the lowest and the highest level, another one for each picture.
+    """
+    rate = cfg.p
+    if cfg.levels == "all":
+        low, high = LEVELS[0], LEVELS[-1]
+        rate = low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+    return masking.pixels(n, size, rate, generator, 3 if cfg.per_channel else 1)
+
+
+def level_name(p: float) -> str:
+    """The name of the test holes at a level: "80 %"."""
+    return f"{100 * p:g} %"
+
+
+class SSRGANPaper(contracts.Paper):
+    """The paper of Momen-Tayefeh et al."""
+
+    id, notebook, title = "ssrgan", "04_ssrgan", "SSRGAN (random missing pixels)"
+    Parameters = Parameters
+    network = "ssrgan"
+    scores = ("image_nmse", "raw_nmse", "image_nmse_signed", "raw_nmse_signed", "hole_mse")
+    bar = "box"
+    fills = ("nothing", "mean", "box", "harmonic", "biharmonic", "telea")  # no whole patch is left to be copied
+    kept = ("generator",)
+
+    def build(self, cfg):
+        side = min(cfg.crop, cfg.size)
+        if cfg.size % side or side % 4:
+            raise ValueError(
+                f"size must be a multiple of the tiles' {side} pixels (crop), and these of 4, and {cfg.size} is not."
+            )
+        shape = NETWORKS[cfg.network]
+        if cfg.head == "shrink" and shape["width"] % 4**cfg.shuffles:
+            raise ValueError(f"head='shrink' divides {shape['width']} channels by 4 too often: choose a wider network.")
+        mask_channels = (3 if cfg.per_channel else 1) if cfg.mask_channel else 0
+        options = {name: getattr(cfg, name) for name in ("blocks", "shuffles", "head", "value_range")}
+        generator = Generator(width=shape["width"], mask_channels=mask_channels, **options)
+        return nn.ModuleDict({"generator": generator, "discriminator": Discriminator(shape["width_d"], cfg.head_d)})
+
+    def holes(self, cfg, n, generator):
+        return lost_pixels(cfg, n, cfg.size, generator)
+
+    def test_holes(self, cfg, n):
+        """The configuration's own level first, then all levels of the paper."""
+        channels = 3 if cfg.per_channel else 1
+        return {
+            level_name(p): masking.pixels(n, cfg.size, p, runtime.generator(0), channels)
+            for p in dict.fromkeys((cfg.p, *LEVELS))
+        }
+
+    def training_set(self, images, cfg):
+        """Pictures cut into tiles: random pixels need no more context, and small tiles give more steps a minute.
+
+        Without ``cfg.redraw`` each tile keeps its lost pixels.
+        """
+        cut = tiles(images, min(cfg.crop, cfg.size))
+        if cfg.redraw:
+            return cut, None
+        return cut, lost_pixels(cfg, len(cut), cut.shape[-1], runtime.generator(cfg.seed))
+
+    def recipe(self, modules, cfg, steps_per_epoch):
+        return Recipe(modules, cfg, steps_per_epoch)
+
+    def filler(self, modules, cfg):
+        return Filler(modules["generator"], fill=cfg.fill)
+
+
+PAPER = SSRGANPaper()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from inpaintkit import data, evaluate, masking, runtime, viz
-from inpaintkit.models import classical
+from inpaintkit import fills
 
 SCORES = ["hole MSE", "hole PSNR", "image PSNR", "image SSIM", "image SSIM, global"]
 SHOWN = ("do nothing", "mean of a 2-pixel ring", "harmonic", "biharmonic", "Telea", "patch-based, 7x7")

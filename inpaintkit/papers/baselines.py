@@ -11,7 +11,7 @@ convert at their edge: as fillers they take and return [0, 1] like everything el
 import torch
 from torch import nn
 
-from inpaintkit import masking
+from inpaintkit import contracts
 
 
 def patches(channel: torch.Tensor, width: int, stride: int = 1) -> torch.Tensor:
@@ -109,7 +109,7 @@ def train_perceptron(
 # --- as fillers -----------------------------------------------------------------------------------------------------
 
 
-class PixelFiller(masking.Filler):
+class PixelFiller(contracts.Filler):
     """Fills isolated single pixels: every missing pixel is predicted from the known ``width`` x ``width`` around it.
 
     ``predict`` maps neighbours (N, width^2 - 1) on 0-255 to centres (N, 1). Channels are filled alike, as the authors

@@ -9,43 +9,50 @@ Three readings of the same work. `as_written` is the text: three convolutions wi
 that the first one is never used, and the dense layers have 1024. `fixed` is that code with the convolutions chained.
 """
 
+from typing import ClassVar, Literal
+
 import torch
 import torchvision
+from pydantic import Field
 from torch import nn
 
-from inpaintkit import masking, runtime
-from inpaintkit.models.blocks import is_square, put_patch, take_patch
+from inpaintkit import contracts, evaluate, masking, runtime
+from inpaintkit.parameters import Training
+from inpaintkit.patches import is_square, put_patch, take_patch
 
 AUTHORS_PLACE = (68 / 128, 70 / 128)  # centre of the hole in the authors' code: rows 60-75, columns 62-77 of 128
+SMALLEST_HOLE = 8  # side of the smallest hole of random size, in pixels
 
-_ALWAYS = {"side": 16, "hole": "authors", "out_act": "relu", "encoder": "authors", "lr": 1e-3, "batch_size": 10}
-_EMBEDDED = _ALWAYS | {"dataset": "embedded", "size": 64}
-PROFILES = {
-    "smoke": _EMBEDDED | {"n_train": 200, "n_test": 40, "epochs": 1, "gd_steps": 200, "mlp_steps": 200},
-    "demo": _EMBEDDED | {"n_train": 4000, "n_test": None, "epochs": 5, "gd_steps": 10_000, "mlp_steps": 5000},
-    "paper": _ALWAYS
-    | {"dataset": "afhq-wild", "size": 128, "n_train": None, "n_test": None, "epochs": 50}
-    | {"gd_steps": 10_000, "mlp_steps": 10_000},
-}
-READINGS = {
-    "as_written": {"conv_layers": 3, "dense": 2048, "n_dec": 4, "decay": 0.0, "resize": "bicubic"},
-    "as_run": {"conv_layers": 2, "dense": 1024, "n_dec": 5, "decay": 1e-6, "resize": "bilinear"},
-    "fixed": {"conv_layers": 3, "dense": 1024, "n_dec": 5, "decay": 1e-6, "resize": "bicubic"},
-}
 
-ALLOWED = runtime.TRAINING | {
-    "lr": (1e-7, 1.0),
-    "n_train": (10, 10**6),
-    "n_test": (1, 10**6),
-    "side": {16, 32},
-    "hole": {"authors", "centre", "random"},
-    "conv_layers": (1, 4),
-    "dense": {256, 512, 1024, 2048, 4096},
-    "n_dec": {4, 5},
-    "out_act": {"relu", "sigmoid", "none"},
-    "encoder": {"authors", "alexnet", "googlenet"},
-    "resize": None,  # `data.open` knows which there are
-}
+class Parameters(Training):
+    """What notebook 01 takes. Defaults: the demo in the reading `fixed`."""
+
+    reading: Literal["as_written", "as_run", "fixed"] = Field("as_run", description="text, code, or it repaired")
+    epochs: int = Field(5, ge=1, le=100_000, description="passes over the training pictures")
+    batch_size: int = Field(10, ge=1, le=4096, description="pictures per step")
+    lr: float = Field(1e-3, ge=1e-7, le=1.0, description="Adam's learning rate")
+    decay: float = Field(1e-6, ge=0, le=1, description="Keras's: the rate is divided by 1 + decay * steps")
+    n_train: int | None = Field(4000, ge=10, le=10**6, description="training pictures; None: all there are")
+    side: Literal[16, 32] = Field(16, description="side of the hole, in pixels")
+    side_max: int | None = Field(None, ge=9, le=64, description="holes of 8 to this many pixels (full decoder)")
+    hole: Literal["authors", "centre", "random"] = Field("authors", description="the hole's place")
+    conv_layers: int = Field(3, ge=1, le=4, description="convolutions with pooling in the encoder")
+    dense: Literal[256, 512, 1024, 2048, 4096] = Field(1024, description="width of the two dense layers")
+    n_dec: Literal[4, 5] = Field(5, description="layers of the 16x16 decoder")
+    out_act: Literal["relu", "sigmoid", "none"] = Field("relu", description="activation at the output")
+    encoder: Literal["authors", "alexnet", "googlenet"] = Field("authors", description="the encoder's shape")
+    decoder: Literal["patch", "full"] = Field("patch", description="draws the hole, or (ours) the whole picture")
+    gd_steps: int = Field(10_000, ge=1, le=10**6, description="steps of the 3x3 regression's gradient descent")
+    mlp_steps: int = Field(5000, ge=1, le=10**6, description="steps of the 5x5 perceptron")
+
+    profiles: ClassVar[dict[str, dict]] = {
+        "smoke": {"n_train": 200, "n_test": 40, "epochs": 1, "gd_steps": 200, "mlp_steps": 200},
+        "paper": {"dataset": "afhq-wild", "size": 128, "n_train": None, "epochs": 50, "mlp_steps": 10_000},
+    }
+    readings: ClassVar[dict[str, dict]] = {
+        "as_written": {"dense": 2048, "n_dec": 4, "decay": 0.0},
+        "as_run": {"conv_layers": 2, "resize": "bilinear"},
+    }
 
 
 # --- network --------------------------------------------------------------------------------------------------------
@@ -162,20 +169,6 @@ class Autoencoder(nn.Module):
         return self.decoder(z.view(-1, self.channels, 8, 8))
 
 
-def from_config(cfg, decoder: str = "patch") -> Autoencoder:
-    """The network that a notebook's configuration describes."""
-    return Autoencoder(
-        cfg.size,
-        cfg.side,
-        conv_layers=cfg.conv_layers,
-        dense=cfg.dense,
-        n_dec=cfg.n_dec,
-        out_act=cfg.out_act,
-        encoder=cfg.encoder,
-        decoder=decoder,
-    )
-
-
 # --- hole, loss, step -----------------------------------------------------------------------------------------------
 
 
@@ -192,56 +185,41 @@ def hole_loss(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> to
     return nn.functional.mse_loss(pred, take_patch(image, mask, pred.shape[-1]))
 
 
-class Recipe:
+class Recipe(contracts.Recipe):
     """Trains an `Autoencoder` as the report does: Adam, 1e-3, mean squared error of the hole (section 4.4).
 
-    ``decay`` is Keras's: the rate is divided by 1 + decay * steps taken (here once per epoch). ``side_max`` (ours)
-    draws the side of each batch's hole between ``side`` and ``side_max``, for a network with the full decoder.
+    ``cfg.decay`` is Keras's: the rate is divided by 1 + decay * steps taken (here once per epoch). ``cfg.side_max``
+    (ours) draws the side of each batch's hole, for a network with the full decoder.
     """
 
-    def __init__(
-        self,
-        net: Autoencoder,
-        *,
-        place: str = "authors",
-        lr: float = 1e-3,
-        decay: float = 0.0,
-        steps_per_epoch: int = 0,
-        side: int | None = None,
-        side_max: int | None = None,
-    ):
-        self.net, self.place = net, place
-        self.side, self.side_max = side or net.side, side_max
-        self.modules = nn.ModuleDict({"net": net})
+    def __init__(self, modules: nn.ModuleDict, cfg, steps_per_epoch: int = 1):
+        super().__init__(modules, cfg, steps_per_epoch)
+        self.net = modules["net"]
         # eps is Keras's; fused is the same update in one pass over the weights
-        adam = torch.optim.Adam(net.parameters(), lr=lr, eps=1e-7, fused=True)
+        adam = torch.optim.Adam(self.net.parameters(), lr=cfg.lr, eps=1e-7, fused=True)
         self.optimisers = {"adam": adam}
-        self.schedulers = {}
-        if decay:
-            slow_down = lambda epoch: 1 / (1 + decay * epoch * steps_per_epoch)  # noqa: E731
-            self.schedulers["decay"] = torch.optim.lr_scheduler.LambdaLR(adam, slow_down)
+        if cfg.decay:
+            slow_down = lambda epoch: 1 / (1 + cfg.decay * epoch * steps_per_epoch)  # noqa: E731
+            self.schedulers = {"decay": torch.optim.lr_scheduler.LambdaLR(adam, slow_down)}
 
-    def corrupt(self, images, generator):
-        side = self.side
-        if self.side_max is not None:
-            side = int(torch.randint(self.side, self.side_max + 1, (), generator=generator, device=generator.device))
-        mask = hole(len(images), images.shape[-1], side, self.place, generator).to(images.device)
-        return masking.apply(images, mask, "black"), mask
+    def holes(self, images, generator):
+        return PAPER.holes(self.cfg, len(images), generator)
 
     def step(self, batch, generator):
         image, masked, mask = batch
-        loss = hole_loss(self.net(masked), image, mask)
-        self.optimisers["adam"].zero_grad()
-        loss.backward()
-        self.optimisers["adam"].step()
+        with self.autocast(image.device):
+            loss = hole_loss(self.net(masked), image, mask)
+        self.update("adam", loss)
         return {"hole MSE": loss}
 
 
-class Filler(masking.Filler):
+class Filler(contracts.Filler):
     """A trained `Autoencoder` as a filler. A patch network takes one square of its side; a full decoder any hole."""
 
-    def __init__(self, net: Autoencoder, name: str = "autoencoder"):
-        self.net, self.name = net, name
+    id, label = "autoencoder", "autoencoder"
+
+    def __init__(self, net: Autoencoder):
+        self.net = net
 
     def accepts(self, shape, mask):
         net = self.net
@@ -262,3 +240,76 @@ class Filler(masking.Filler):
             y = self.net(x)
             preds.append(y if self.net.whole else put_patch(x, y, m))
         return torch.cat(preds)
+
+
+# --- the paper --------------------------------------------------------------------------------------------------------
+
+
+def alive_channels(net: Autoencoder, masked: torch.Tensor) -> list[int]:
+    """For each ReLU that is three channels wide: how many of the three are ever positive. A dead one stays dead."""
+    counts, hooks = [], []
+
+    def count(module, args, out):
+        counts.append(int((out > 0).any(0).flatten(1).any(1).sum()))
+
+    for before, layer in zip(net.decoder, net.decoder[1:], strict=False):
+        if isinstance(layer, nn.ReLU) and before.out_channels == 3:
+            hooks.append(layer.register_forward_hook(count))
+    with torch.no_grad():
+        net(masked)
+    for hook in hooks:
+        hook.remove()
+    return counts
+
+
+class AutoencoderPaper(contracts.Paper):
+    """The report of Shotland and Goldfarb."""
+
+    id, notebook, title = "autoencoder", "01_autoencoder", "Autoencoder (Ariel University)"
+    Parameters = Parameters
+    network = "autoencoder"
+    scores = ("hole_mse", "hole_mse_clipped", "hole_l1", "hole_psnr", "hole_ssim", "image_ssim")
+    fills = ("nothing", "mean", "ring", "box", "harmonic", "biharmonic", "telea", "navier-stokes", "frequency")
+
+    def build(self, cfg):
+        if cfg.side_max is not None and cfg.decoder == "patch":
+            raise ValueError("side_max needs decoder='full': the patch decoder draws squares of one side.")
+        names = ("conv_layers", "dense", "n_dec", "out_act", "encoder", "decoder")
+        return nn.ModuleDict({"net": Autoencoder(cfg.size, cfg.side, **{name: getattr(cfg, name) for name in names})})
+
+    def holes(self, cfg, n, generator):
+        side = cfg.side
+        if cfg.side_max is not None:  # one side for the whole batch
+            sides = (SMALLEST_HOLE, cfg.side_max + 1)
+            side = int(torch.randint(*sides, (), generator=generator, device=generator.device))
+        return hole(n, cfg.size, side, cfg.hole, generator)
+
+    def test_holes(self, cfg, n):
+        own = f"{cfg.side} {cfg.hole}" if cfg.side_max is None else "8-24 random"
+        kinds = {(cfg.side, cfg.hole): None}
+        if cfg.decoder == "full":
+            kinds |= dict.fromkeys([(16, "authors"), (16, "centre"), (16, "random"), (32, "authors")])
+        named = {f"{side} {place}": hole(n, cfg.size, side, place, runtime.generator(0)) for side, place in kinds}
+        if cfg.decoder == "full":
+            generator = runtime.generator(0)
+            sides = torch.randint(SMALLEST_HOLE, 25, (n,), generator=generator).tolist()
+            named["8-24 random"] = torch.cat([masking.square(1, cfg.size, side, "random", generator) for side in sides])
+        return {own: named.pop(own)} | named
+
+    def recipe(self, modules, cfg, steps_per_epoch):
+        return Recipe(modules, cfg, steps_per_epoch)
+
+    def filler(self, modules, cfg):
+        return Filler(modules["net"])
+
+    def measure(self, modules, cfg, image, mask):
+        masked, measured = masking.apply(image, mask), {}
+        alive = alive_channels(modules["net"], masked)
+        if alive:
+            measured["channels alive, fewest of 3"] = min(alive)
+        if not modules["net"].whole:
+            measured["detail"] = evaluate.detail(self.filler(modules, cfg)(masked, mask), image, mask, cfg.side)
+        return measured
+
+
+PAPER = AutoencoderPaper()

@@ -1,11 +1,10 @@
 """The fills that need no training, from do nothing to patch-based: what every network must beat.
 
-Each is a `masking.Filler`: ``pred = fill(masked, mask)``, float32 (B, C, H, W) in [0, 1]. All but `Nothing` change
+Each is a `contracts.Filler`: ``pred = fill(masked, mask)``, float32 (B, C, H, W) in [0, 1]. All but `Nothing` change
 only the hole, except where a docstring says so. The library ones work image by image on the CPU; OpenCV's work on 8
 bits, which costs up to 1/510 per value.
 """
 
-import os
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,31 +16,32 @@ from scipy.sparse.linalg import splu
 from skimage.restoration import inpaint_biharmonic
 from torch.nn import functional as F
 
-from inpaintkit import masking
+from inpaintkit import masking, runtime
+from inpaintkit.contracts import Filler
 
 
-class Nothing(masking.Filler):
+class Nothing(Filler):
     """The masked image as it is: the score that doing nothing gets."""
 
-    name = "do nothing"
+    id, label = "nothing", "do nothing"
 
     def __call__(self, masked, mask):
         return masked
 
 
-class MeanFill(masking.Filler):
+class MeanFill(Filler):
     """The mean of all known pixels of the image, per channel."""
 
-    name = "mean of known pixels"
+    id, label = "mean", "mean of known pixels"
 
     def __call__(self, masked, mask):
         return masking.apply(masked, mask, "mean")
 
 
-class _PerImage(masking.Filler):
-    """A fill that works on one (H, W, C) NumPy image and one (H, W) mask at a time, on ``workers`` images at once."""
+class _PerImage(Filler):
+    """A fill that works on one (H, W, C) NumPy image and one (H, W) mask at a time, several images at once."""
 
-    workers = os.cpu_count()  # most of the work is done by libraries that let other threads run
+    slow_from = float("inf")  # missing pixels of one picture from which on it takes more than 10 s (one core, 2026)
 
     def accepts(self, shape, mask):
         if mask.shape[1] != 1:
@@ -50,7 +50,8 @@ class _PerImage(masking.Filler):
 
     def __call__(self, masked, mask):
         images, masks = masked.permute(0, 2, 3, 1).cpu().numpy(), mask[:, 0].cpu().numpy()
-        with ThreadPoolExecutor(self.workers) as pool:
+        # most of the work is done by libraries that let other threads run
+        with ThreadPoolExecutor(1 if self.uses_all_cores else runtime.cores()) as pool:
             filled = np.stack(list(pool.map(self.fill, images, masks)))
         pred = torch.from_numpy(filled).to(masked.dtype).permute(0, 3, 1, 2).to(masked.device)
         return torch.where(mask, pred, masked)
@@ -66,8 +67,10 @@ class RingMean(_PerImage):
     What the Ariel report calls "the mean value of their surroundings" (section 1).
     """
 
+    id = "ring"
+
     def __init__(self, width: int = 2):
-        self.width, self.name = width, f"mean of a {width}-pixel ring"
+        self.width, self.label = width, f"mean of a {width}-pixel ring"
 
     def fill(self, image, hole):
         filled = image.copy()
@@ -83,14 +86,16 @@ class RingMean(_PerImage):
         return filled
 
 
-class Box(masking.Filler):
+class Box(Filler):
     """Normalised box: the mean of the known pixels in the ``width`` x ``width`` window, from the rim inwards.
 
     Pixels without a known pixel in reach wait for the next round, when their neighbours have been filled.
     """
 
+    id, slow_from = "box", 400_000
+
     def __init__(self, width: int = 5):
-        self.width, self.name = width, f"normalised {width}x{width} box"
+        self.width, self.label = width, f"normalised {width}x{width} box"
 
     def __call__(self, masked, mask):
         known = (~mask).expand_as(masked).to(masked.dtype)
@@ -112,7 +117,7 @@ class Harmonic(_PerImage):
     At the image border the missing neighbours are left out of the mean. Solved exactly, as one sparse linear system.
     """
 
-    name = "harmonic"
+    id, label, slow_from = "harmonic", "harmonic", 900_000
 
     def fill(self, image, hole):
         index = np.full(hole.shape, -1)
@@ -138,7 +143,7 @@ class Harmonic(_PerImage):
 class Biharmonic(_PerImage):
     """The surface with the smoothest slopes (biharmonic equation), scikit-image's: Damelin and Hoang 2018."""
 
-    name = "biharmonic"
+    id, label, slow_from = "biharmonic", "biharmonic", 300_000
 
     def fill(self, image, hole):
         return inpaint_biharmonic(image, hole, channel_axis=2)
@@ -152,8 +157,9 @@ class OpenCV(_PerImage):
     """
 
     def __init__(self, method: str):
+        self.id = method
         self.flag = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}[method]
-        self.name = {"telea": "Telea", "navier-stokes": "Navier-Stokes"}[method]
+        self.label = {"telea": "Telea", "navier-stokes": "Navier-Stokes"}[method]
 
     def fill(self, image, hole):
         start = np.where(hole[..., None], image[~hole].mean(0), image)
@@ -169,10 +175,10 @@ class Exemplar(_PerImage):
     shift map, but in version 5.0 it copies pixels of the hole itself when images are as small as ours.)
     """
 
-    workers = 1  # its matrix products use all cores
+    id, slow_from, uses_all_cores = "patch", 10_000, True  # its matrix products use them
 
     def __init__(self, width: int = 7):
-        self.width, self.name = width, f"patch-based, {width}x{width}"
+        self.width, self.label = width, f"patch-based, {width}x{width}"
 
     def accepts(self, shape, mask):
         if super().accepts(shape, mask):
@@ -212,7 +218,7 @@ class Exemplar(_PerImage):
 class FrequencySelective(_PerImage):
     """Extrapolates frequencies selectively (Genser et al. 2018): ``cv2.xphoto.inpaint`` with OpenCV's fast setting."""
 
-    name = "frequency-selective"
+    id, label, slow_from = "frequency", "frequency-selective", 150_000
 
     def accepts(self, shape, mask):
         if not hasattr(cv2, "xphoto"):
@@ -230,17 +236,28 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray((values * np.float32(255)).round().astype(np.uint8))
 
 
-def fills() -> list[masking.Filler]:
-    """Every fill of this file, in the order in which tables show them."""
-    return [
-        Nothing(),
-        MeanFill(),
-        RingMean(),
-        Box(),
-        Harmonic(),
-        Biharmonic(),
-        OpenCV("telea"),
-        OpenCV("navier-stokes"),
-        Exemplar(),
-        FrequencySelective(),
-    ]
+FILLS = {
+    "nothing": Nothing,
+    "mean": MeanFill,
+    "ring": RingMean,
+    "box": Box,
+    "harmonic": Harmonic,
+    "biharmonic": Biharmonic,
+    "telea": lambda: OpenCV("telea"),
+    "navier-stokes": lambda: OpenCV("navier-stokes"),
+    "patch": Exemplar,
+    "frequency": FrequencySelective,
+}
+
+
+def fills(*ids: str) -> list[Filler]:
+    """The fills of these ids, or all, in the order in which tables show them. Raises ValueError for an unknown id."""
+    unknown = [one for one in ids if one not in FILLS]
+    if unknown:
+        raise ValueError(f"there is no fill {unknown[0]!r}; there are {', '.join(FILLS)}.")
+    return [FILLS[one]() for one in (ids or FILLS)]
+
+
+def label(id: str) -> str:
+    """The words for people of a fill's id."""
+    return FILLS[id]().label

@@ -14,12 +14,16 @@ discriminator that returns probabilities, cross entropy. `fixed` is the code wit
 it is tested, in the centre; the other two train on random places.
 """
 
+from typing import ClassVar, Literal
+
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from inpaintkit import masking, runtime
-from inpaintkit.models.blocks import is_square, put_patch, take_patch
+from inpaintkit import contracts, evaluate, masking, runtime
+from inpaintkit.parameters import Training
+from inpaintkit.patches import is_square, put_patch, take_patch
 
 NETWORKS = {  # channels of the first layer; of the bottleneck; of the discriminator's first layer
     "author": {"width": 64, "bottleneck": 4000, "width_d": 64},  # 40,401,187 + 1,555,585 parameters
@@ -27,43 +31,39 @@ NETWORKS = {  # channels of the first layer; of the bottleneck; of the discrimin
     "quarter": {"width": 16, "bottleneck": 128, "width_d": 8},  # the demo
     "smallest": {"width": 8, "bottleneck": 64, "width_d": 8},
 }
-_ALWAYS = {"head": "patch", "fill": "white", "weight_adv": 0.001, "first": "none", "lr": 2e-4, "batch_size": 8}
-_EMBEDDED = _ALWAYS | {"dataset": "embedded", "size": 64}
-PROFILES = {
-    "smoke": _EMBEDDED | {"network": "smallest", "n_train": 64, "n_test": 16, "epochs": 1},
-    "demo": _EMBEDDED | {"network": "quarter", "n_train": 3000, "n_test": None, "epochs": 4},
-    "paper": _ALWAYS
-    | {"dataset": "paris-streetview", "size": 128, "network": "author"}
-    | {"n_train": None, "n_test": None, "epochs": 200},
-}
-_REPAIRED = {"bn_eps": 1e-5, "numpy_seed_bug": False, "preview_mode": "eval"}
-READINGS = {
-    "as_written": _REPAIRED | {"mask_train": "random", "mask_channel": True, "adversarial": "cross entropy"},
-    "as_run": {"bn_eps": 0.8, "numpy_seed_bug": True, "preview_mode": "train"}
-    | {"mask_train": "random", "mask_channel": False, "adversarial": "lsgan"},
-    "fixed": _REPAIRED | {"mask_train": "centre", "mask_channel": False, "adversarial": "lsgan"},
-}
 WORKERS = 4  # processes of the author's data loader
-ALONE = {"none": 0.0, "discriminator": 0.1, "generator": 0.5}  # share of the training in which one trains alone first
+# Share of the training in which one network trains alone, before both do.
+WARM_UP = {"none": 0.0, "discriminator": 0.1, "generator": 0.5}
 
-ALLOWED = runtime.TRAINING | {
-    "n_train": (8, 10**6),
-    "n_test": (1, 10**6),
-    "size": {64, 128, 256},
-    "network": set(NETWORKS),
-    "head": {"patch", "full"},
-    "mask_train": {"random", "centre", "strokes"},
-    "fill": set(masking.FILLS),
-    "mask_channel": None,
-    "weight_adv": (0.0, 1.0),
-    "adversarial": {"lsgan", "cross entropy"},
-    "first": set(ALONE),
-    "lr": (1e-7, 1.0),
-    "batch_size": (2, 4096),
-    "bn_eps": (1e-8, 10.0),
-    "numpy_seed_bug": None,
-    "preview_mode": {"eval", "train"},
-}
+
+class Parameters(Training):
+    """What notebook 03 takes. Defaults: the demo in the reading `fixed`."""
+
+    epochs: int = Field(4, ge=1, le=100_000, description="passes over the training pictures")
+    batch_size: int = Field(8, ge=2, le=4096, description="pictures per step")
+    lr: float = Field(2e-4, ge=1e-7, le=1.0, description="Adam's learning rate, of both networks")
+    n_train: int | None = Field(3000, ge=8, le=10**6, description="training pictures; None: all there are")
+    size: Literal[64, 128, 256] = Field(64, description="side of the pictures; the hole is half as wide")
+    network: Literal["author", "half", "quarter", "smallest"] = Field("quarter", description="how wide")
+    head: Literal["patch", "full"] = Field("patch", description="draws the square, or (ours) the whole picture")
+    mask_train: Literal["random", "centre", "strokes"] = Field("centre", description="holes in training")
+    fill: Literal["black", "white", "grey", "mean", "noise"] = Field("white", description="what stands in the hole")
+    mask_channel: bool = Field(False, description="tell the network where the hole is")
+    weight_adv: float = Field(0.001, ge=0, le=1, description="weight of the adversarial loss; 0: no discriminator")
+    adversarial: Literal["lsgan", "cross entropy"] = Field("lsgan", description="the discriminator's loss")
+    first: Literal["none", "generator", "discriminator"] = Field("none", description="the network that warms up alone")
+    bn_eps: float = Field(1e-5, ge=1e-8, le=10, description="eps of batch normalisation")
+    numpy_seed_bug: bool = Field(False, description="the same holes in every worker and every epoch")
+    preview_mode: Literal["eval", "train"] = Field("eval", description="batch normalisation during previews")
+
+    profiles: ClassVar[dict[str, dict]] = {
+        "smoke": {"network": "smallest", "n_train": 64, "n_test": 16, "epochs": 1},
+        "paper": {"dataset": "paris-streetview", "size": 128, "network": "author", "n_train": None, "epochs": 200},
+    }
+    readings: ClassVar[dict[str, dict]] = {
+        "as_written": {"mask_train": "random", "mask_channel": True, "adversarial": "cross entropy"},
+        "as_run": {"mask_train": "random", "bn_eps": 0.8, "numpy_seed_bug": True, "preview_mode": "train"},
+    }
 
 
 # --- networks -------------------------------------------------------------------------------------------------------
@@ -170,16 +170,6 @@ class Discriminator(nn.Module):
         return self.layers(2 * picture - 1).float()
 
 
-def from_config(cfg) -> tuple[Generator, Discriminator]:
-    """The networks that a notebook's configuration describes. Raises ValueError for strokes with a patch head."""
-    if cfg.mask_train == "strokes" and cfg.head == "patch":
-        raise ValueError("mask_train='strokes' needs head='full': the patch head draws one square.")
-    shape = NETWORKS[cfg.network]
-    options = {"head": cfg.head, "mask_channel": cfg.mask_channel, "bn_eps": cfg.bn_eps}
-    generator = Generator(cfg.size, width=shape["width"], bottleneck=shape["bottleneck"], **options)
-    return generator, Discriminator(shape["width_d"])
-
-
 # --- hole, losses, steps --------------------------------------------------------------------------------------------
 
 
@@ -188,11 +178,6 @@ def holes(kind: str, n: int, size: int, generator: torch.Generator | None = None
     if kind == "strokes":
         return masking.strokes(n, size, generator)
     return masking.square(n, size, size // 2, kind, generator)
-
-
-def fixed_holes(cfg, n: int) -> torch.Tensor:
-    """The fixed holes of every test: squares in the centre, as the author's, or strokes for who was trained on them."""
-    return holes("strokes" if cfg.mask_train == "strokes" else "centre", n, cfg.size, runtime.generator(0))
 
 
 def pixel_loss(pred: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -211,92 +196,71 @@ def adversarial_loss(scores: torch.Tensor, real: bool, kind: str = "lsgan") -> t
     return F.mse_loss(scores, target) if kind == "lsgan" else F.binary_cross_entropy_with_logits(scores, target)
 
 
-class Clock:
-    """Counts steps; among the schedulers, which checkpoints keep, so that a resumed run knows where it is."""
-
-    steps = 0
-
-    def step(self) -> None:
-        """For `fit`, after every epoch: nothing is scheduled."""
-
-    def state_dict(self) -> dict:
-        return {"steps": self.steps}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.steps = state["steps"]
-
-
-class Recipe:
+class Recipe(contracts.Recipe):
     """Trains both networks as the tutorial does: Adam with betas 0.5 and 0.999, no schedule, generator first.
 
-    ``cfg.first`` names the network that trains alone at first (see `ALONE`); with ``cfg.weight_adv=0`` the
-    discriminator takes no part. ``cfg.numpy_seed_bug`` draws holes as the author's loader does with PyTorch before 1.9:
-    its four worker processes start with the same random state, again in every epoch.
+    ``cfg.first`` names the network that warms up alone (see `WARM_UP`); with ``cfg.weight_adv=0`` the discriminator is
+    not trained. ``cfg.numpy_seed_bug`` draws holes as the author's loader does with PyTorch before 1.9: its four worker
+    processes start with the same random state, again in every epoch.
     """
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, cfg, steps_per_epoch: int):
-        self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
-        self.steps_per_epoch = steps_per_epoch
-        self.modules = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    def __init__(self, modules: nn.ModuleDict, cfg, steps_per_epoch: int = 1):
+        super().__init__(modules, cfg, steps_per_epoch)
+        self.generator, self.discriminator, self.fill = modules["generator"], modules["discriminator"], cfg.fill
         self.optimisers = {
             name: torch.optim.Adam(module.parameters(), lr=cfg.lr, betas=(0.5, 0.999), fused=True)
-            for name, module in self.modules.items()
+            for name, module in modules.items()
         }
-        self.clock = Clock()
-        self.schedulers = {"clock": self.clock}
 
-    def corrupt(self, images, generator):
+    def corrupt(self, images, generator, fixed=None):
         if self.cfg.numpy_seed_bug:
-            turn = self.clock.steps % self.steps_per_epoch // WORKERS
+            turn = self.progress.step % self.progress.steps_per_epoch // WORKERS
             generator = runtime.generator(1000 * self.cfg.seed + turn, images.device)
-        mask = holes(self.cfg.mask_train, len(images), self.cfg.size, generator).to(images.device)
-        return masking.apply(images, mask, self.cfg.fill, generator), mask
+        return super().corrupt(images, generator, fixed)
+
+    def holes(self, images, generator):
+        return PAPER.holes(self.cfg, len(images), generator)
 
     def step(self, batch, generator):
-        done = self.clock.steps / (self.cfg.epochs * self.steps_per_epoch)
-        self.clock.steps += 1
-        alone = self.cfg.first if done < ALONE[self.cfg.first] else "none"
+        alone = self.cfg.first if self.progress.share < WARM_UP[self.cfg.first] else "none"
         if alone == "discriminator":
-            with torch.no_grad():
-                drawn = self._seen(self.generator(batch[1], batch[2]), batch)
-            return self.step_d(batch, drawn)
-        taking_part = self.cfg.weight_adv > 0 and alone == "none"
-        losses, drawn = self.step_g(batch, taking_part)
-        return losses | (self.step_d(batch, drawn.detach()) if taking_part else {})
+            with torch.no_grad(), self.autocast(batch[0].device):
+                fake = self._judged(self.generator(batch[1], batch[2]), batch)
+            return self.step_d(batch, fake)
+        adversarial = self.cfg.weight_adv > 0 and alone == "none"
+        losses, fake = self.step_g(batch, adversarial)
+        return losses | (self.step_d(batch, fake.detach()) if adversarial else {})
 
-    def _seen(self, pred: torch.Tensor, batch) -> torch.Tensor:
-        """What the discriminator is shown of a prediction: the square, or the whole composite."""
+    def _judged(self, pred: torch.Tensor, batch) -> torch.Tensor:
+        """What the discriminator gets of a prediction: the square, or the whole composite."""
         image, _, mask = batch
         return masking.composite(image, pred, mask) if pred.shape == image.shape else pred
 
-    def step_g(self, batch, taking_part: bool) -> tuple[dict, torch.Tensor]:
-        """One step of the generator; returns its losses and what it drew."""
+    def step_g(self, batch, adversarial: bool) -> tuple[dict, torch.Tensor]:
+        """One step of the generator; returns its losses and the generated square or picture."""
         image, masked, mask = batch
-        pred = self.generator(masked, mask)
-        drawn = self._seen(pred, batch)
-        losses = {"L1": pixel_loss(pred, image, mask)}
-        loss = (1 - self.cfg.weight_adv) * losses["L1"]
-        if taking_part:
-            self.discriminator.requires_grad_(False)  # asked, not taught here: no gradients for its weights
-            losses["fooling D"] = adversarial_loss(self.discriminator(drawn), True, self.cfg.adversarial)
-            loss = loss + self.cfg.weight_adv * losses["fooling D"]
-        self._update("generator", loss)
+        with self.autocast(image.device):
+            pred = self.generator(masked, mask)
+            fake = self._judged(pred, batch)
+            losses = {"L1": pixel_loss(pred, image, mask)}
+            loss = (1 - self.cfg.weight_adv) * losses["L1"]
+            if adversarial:
+                self.discriminator.requires_grad_(False)  # this step trains the generator: D's weights need no gradient
+                losses["fooling D"] = adversarial_loss(self.discriminator(fake), True, self.cfg.adversarial)
+                loss = loss + self.cfg.weight_adv * losses["fooling D"]
+        self.update("generator", loss)
         self.discriminator.requires_grad_(True)
-        return losses, drawn
+        return losses, fake
 
-    def step_d(self, batch, drawn: torch.Tensor) -> dict:
-        """One step of the discriminator on what is hidden and on what was drawn; returns its loss."""
+    def step_d(self, batch, fake: torch.Tensor) -> dict:
+        """One step of the discriminator on what is hidden and on what was generated; returns its loss."""
         image, _, mask = batch
-        real = image if drawn.shape == image.shape else take_patch(image, mask, drawn.shape[-1])
-        loss = adversarial_loss(self.discriminator(real), True, self.cfg.adversarial)
-        loss = (loss + adversarial_loss(self.discriminator(drawn), False, self.cfg.adversarial)) / 2
-        self._update("discriminator", loss)
+        real = image if fake.shape == image.shape else take_patch(image, mask, fake.shape[-1])
+        with self.autocast(image.device):
+            loss = adversarial_loss(self.discriminator(real), True, self.cfg.adversarial)
+            loss = (loss + adversarial_loss(self.discriminator(fake), False, self.cfg.adversarial)) / 2
+        self.update("discriminator", loss)
         return {"D": loss}
-
-    def _update(self, name, loss):
-        self.optimisers[name].zero_grad()
-        loss.backward()
-        self.optimisers[name].step()
 
 
 def preview(net: Generator, masked: torch.Tensor, mask: torch.Tensor, mode: str = "eval") -> torch.Tensor:
@@ -310,13 +274,15 @@ def preview(net: Generator, masked: torch.Tensor, mask: torch.Tensor, mode: str 
     return pred if pred.shape == masked.shape else put_patch(masked, pred, mask)
 
 
-class Filler(masking.Filler):
+class Filler(contracts.Filler):
     """A trained `Generator` as a filler: the patch head takes one square of half the side, the full head any hole.
     ``fill`` is what it was trained to find in the hole.
     """
 
-    def __init__(self, net: Generator, name: str = "context encoder", *, fill: str = "white"):
-        self.net, self.name, self.fill, self.size, self.side = net, name, fill, net.size, net.side
+    id, label = "context_encoder", "context encoder"
+
+    def __init__(self, net: Generator, *, fill: str = "white"):
+        self.net, self.fill, self.size, self.side = net, fill, net.size, net.side
 
     def accepts(self, shape, mask):
         if tuple(shape[1:]) != (3, self.size, self.size) or mask.shape[1] != 1:
@@ -328,3 +294,59 @@ class Filler(masking.Filler):
     def __call__(self, masked, mask):
         x = masking.apply(masked, mask, self.fill, runtime.generator(0, masked.device))
         return torch.cat([preview(self.net, *part) for part in zip(x.split(100), mask.split(100), strict=True)])
+
+
+# --- the paper --------------------------------------------------------------------------------------------------------
+
+
+class ContextEncoderPaper(contracts.Paper):
+    """The tutorial of Renith, after Pathak et al."""
+
+    id, notebook, title = "context_encoder", "03_context_encoder_gan", "Context-encoder GAN (Medium tutorial)"
+    Parameters = Parameters
+    network = "context_encoder"
+    scores = ("hole_mse", "hole_l1_percent", "hole_l2_percent", "hole_psnr")  # Pathak et al. 2016, section 5.1
+    fills = ("nothing", "mean", "ring", "box", "harmonic", "biharmonic", "telea", "navier-stokes")
+    kept = ("generator",)
+    untouched = "white"
+
+    def build(self, cfg):
+        if cfg.mask_train == "strokes" and cfg.head == "patch":
+            raise ValueError("mask_train='strokes' needs head='full': the patch head draws one square.")
+        shape = NETWORKS[cfg.network]
+        options = {"head": cfg.head, "mask_channel": cfg.mask_channel, "bn_eps": cfg.bn_eps}
+        generator = Generator(cfg.size, width=shape["width"], bottleneck=shape["bottleneck"], **options)
+        return nn.ModuleDict({"generator": generator, "discriminator": Discriminator(shape["width_d"])})
+
+    def holes(self, cfg, n, generator):
+        return holes(cfg.mask_train, n, cfg.size, generator)
+
+    def test_holes(self, cfg, n):
+        """Squares in the centre, as the author's, or strokes for a network that was trained on them."""
+        own = "strokes" if cfg.mask_train == "strokes" else "centre"
+        kinds = (own, "centre", "random") + (("strokes",) if cfg.head == "full" else ())
+        return {kind: holes(kind, n, cfg.size, runtime.generator(0)) for kind in dict.fromkeys(kinds)}
+
+    def recipe(self, modules, cfg, steps_per_epoch):
+        return Recipe(modules, cfg, steps_per_epoch)
+
+    def filler(self, modules, cfg):
+        return Filler(modules["generator"], fill=cfg.fill)
+
+    def preview(self, modules, cfg, masked, mask):
+        masked = masking.apply(masked, mask, cfg.fill, runtime.generator(0, masked.device))
+        return preview(modules["generator"], masked, mask, cfg.preview_mode)
+
+    def measure(self, modules, cfg, image, mask):
+        if cfg.mask_train == "strokes":
+            return {}
+        pred, side = self.filler(modules, cfg)(image, mask), cfg.size // 2
+        measured = {"detail": evaluate.detail(pred, image, mask, side)}
+        if cfg.weight_adv and cfg.head == "patch":
+            with torch.no_grad():
+                for name, picture in (("D(real)", image), ("D(fake)", pred)):
+                    measured[name] = modules["discriminator"](take_patch(picture, mask, side)).mean().item()
+        return measured
+
+
+PAPER = ContextEncoderPaper()

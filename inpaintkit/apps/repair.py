@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from inpaintkit import masking, photos, runtime, training
-from inpaintkit.models import classical, context_encoder
+from inpaintkit import fills, context_encoder
 
 METHODS = {
     "mean": classical.MeanFill,

@@ -1,0 +1,195 @@
+"""What the records say: the table of a question, the worth of a difference, the verdict of a claim."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from inpaintkit import evaluate, fills
+from inpaintkit.contracts import Question
+from inpaintkit.experiments import questions, records
+from inpaintkit.experiments.records import Interval, Records
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The runs of one variant of a question: {seed: run}, the test holes, and the difference from the first variant."""
+
+    label: str
+    runs: dict[int, str]
+    holes: str
+    stale: bool = False
+
+
+def variants(recorded: Records, question: Question) -> list[Answer]:
+    """The recorded runs of every variant."""
+    found = []
+    for label in question.variants:
+        cfg = questions.configuration(recorded.paper, question, label, question.seeds[0])
+        runs = {seed: run for seed, run in recorded.seeds(cfg).items() if seed in question.seeds}
+        holes = next(iter(recorded.paper.test_holes(cfg, 1)))
+        found.append(Answer(label, runs, holes, any(recorded.stale(run, cfg) for run in runs.values())))
+    return found
+
+
+def compare(recorded: Records, a: Answer, b: Answer, part: str = "test") -> Interval | None:
+    """The main score of ``a`` minus that of ``b``, paired over the same pictures, over the seeds that both have.
+
+    None if they were not scored on the same pictures and holes, or one was not run.
+    """
+    seeds = a.runs.keys() & b.runs.keys()
+    if not seeds:
+        return None
+    places = {recorded.place(x.runs[s], part, x.holes) for x in (a, b) for s in seeds}
+    if len(places) != 1:
+        return None
+    network = recorded.paper.network
+    values = [[recorded.per_image(x.runs[s], part, x.holes, network) for s in sorted(seeds)] for x in (a, b)]
+    return None if any(v is None for x in values for v in x) else records.paired(*values)
+
+
+def direction(recorded: Records, a: Answer, b: Answer, part: str = "test") -> str:
+    """ "lower", "higher", or "not told apart": the interval over pictures excludes 0 *and* all seeds agree."""
+    difference = compare(recorded, a, b, part)
+    if difference is None:
+        return "not comparable" if a.runs and b.runs else NOT_RUN
+    network, signs = recorded.paper.network, set()
+    for seed in a.runs.keys() & b.runs.keys():
+        one, other = (recorded.score(x.runs[seed], part, x.holes, network) for x in (a, b))
+        signs.add(math.copysign(1, one - other) if one != other else 0)
+    if len(signs) > 1 or math.isnan(difference.low) or difference.low <= 0 <= difference.high:
+        return "not told apart"
+    return "lower" if difference.high < 0 else "higher"
+
+
+def best_fill(recorded: Records, run: str, part: str, holes: str) -> tuple[str, float]:
+    """The classic fill with the best mean of the main score: (id, mean); ("", nan) if none was scored."""
+    higher = evaluate.SCORES[recorded.paper.scores[0]].higher_is_better
+    means = {f: recorded.score(run, part, holes, f) for f in recorded.paper.fills if f != "nothing"}
+    means = {f: v for f, v in means.items() if not math.isnan(v)}
+    if not means:
+        return "", math.nan
+    best = (max if higher else min)(means, key=means.get)
+    return best, means[best]
+
+
+def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test", "unseen")) -> pd.DataFrame:
+    """A question as a table, a row for each variant: the main score on each part (mean ± spread over seeds), the bar
+    and the best fill on the same pictures, the difference from the first variant with its interval.
+    """
+    paper, found = recorded.paper, variants(recorded, question)
+    rows = []
+    for answer in found:
+        row = {"trained": answer.label + (" (older code)" if answer.stale else ""), "holes": answer.holes}
+        row["seeds"] = len(answer.runs) or NOT_RUN
+        for part in parts if answer.runs else ():
+            values = [recorded.score(run, part, answer.holes, paper.network) for run in answer.runs.values()]
+            if any(math.isnan(v) for v in values):
+                continue
+            row[part] = records.per_seed(values)
+            run = next(iter(answer.runs.values()))
+            row[f"{part}: {fills.label(paper.bar)}"] = recorded.score(run, part, answer.holes, paper.bar)
+            best, value = best_fill(recorded, run, part, answer.holes)
+            row[f"{part}: best fill"] = f"{value:.4f} ({fills.label(best)})" if best else "–"
+        if answer is not found[0] and answer.runs and found[0].runs:
+            difference = compare(recorded, answer, found[0])
+            verdict = direction(recorded, answer, found[0])
+            row["difference on test"] = verdict if difference is None else f"{_signed(difference)}: {verdict}"
+        for score in question.scores if answer.runs else ():
+            values = [recorded.score(run, "test", answer.holes, paper.network, score) for run in answer.runs.values()]
+            if not any(math.isnan(v) for v in values):
+                title = evaluate.SCORES[score].label if score in evaluate.SCORES else score
+                row[title] = records.per_seed(values)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _signed(difference: Interval) -> str:
+    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def worth(recorded: Records, changed: dict) -> str:
+    """What some changed parameters of the demo are worth on test, in words with an interval, for one cell."""
+    base, other = variants(recorded, Question("worth", "", {"demo": {}, "changed": changed}))
+    if not base.runs or not other.runs:
+        return NOT_RUN
+    network = recorded.paper.network
+    means = [
+        records.per_seed([recorded.score(run, "test", x.holes, network) for run in x.runs.values()])
+        for x in (base, other)
+    ]
+    difference = compare(recorded, other, base)
+    if difference is None:
+        return f"{means[0]} → {means[1]}, hole {other.holes}: not comparable"
+    return f"{means[0]} → {means[1]}; {_signed(difference)}: {direction(recorded, other, base)}"
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim of the prose, what is expected of it, and what the records say."""
+
+    text: str
+    expected: str
+    verdict: str  # "holds", "does not hold", "not tested"
+    why: str
+
+
+def claims(recorded: Records) -> list[Verdict]:
+    """Every claim of a work, tested. Raises ValueError for an entry that is no claim."""
+    found = []
+    for entry in questions.table(recorded.paper).get("claims", []):
+        if not {"text", "verdict"} <= entry.keys() or len({"below", "changed"} & entry.keys()) != 1:
+            raise ValueError(f"a claim of {recorded.paper.id} needs text, verdict, and below or changed: {entry}.")
+        verdict, why = (_below if "below" in entry else _changed)(recorded, entry)
+        found.append(Verdict(entry["text"], entry["verdict"], verdict, why))
+    return found
+
+
+def _below(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Is the demo's main score on test lower than a fill's, with every seed, and its interval below 0?"""
+    (demo,) = variants(recorded, Question("claim", "", {"demo": {}}))
+    if not demo.runs:
+        return "not tested", "the demo was not run"
+    paper, part = recorded.paper, entry.get("part", "test")
+    scores = {s: recorded.score(run, part, demo.holes, paper.network) for s, run in demo.runs.items()}
+    run = next(iter(demo.runs.values()))
+    limit = recorded.score(run, part, demo.holes, entry["below"])
+    network = [recorded.per_image(r, part, demo.holes, paper.network) for r in demo.runs.values()]
+    fill = recorded.per_image(run, part, demo.holes, entry["below"])
+    if math.isnan(limit) or fill is None:
+        return "not tested", f"{entry['below']} was not scored"
+    difference = records.paired(network, [fill])
+    holds = all(score < limit for score in scores.values()) and difference.high < 0
+    numbers = ", ".join(f"{score:.4f}" for score in scores.values())
+    return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}"
+
+
+def _changed(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Does a change of parameters move the main score in the direction that the claim says?"""
+    base, other = variants(recorded, Question("claim", "", {"demo": {}, "changed": entry["changed"]}))
+    said = direction(recorded, other, base)
+    if said == NOT_RUN:
+        return "not tested", "not run"
+    holds = said == entry["is"] or (entry["is"] == "different" and said in ("lower", "higher"))
+    return ("holds" if holds else "does not hold"), worth(recorded, entry["changed"])
+
+
+def stamp(recorded: Records) -> str:
+    """Where recorded numbers come from, for a caption: from the rows themselves."""
+    runs = recorded.runs
+    if runs.empty:
+        return "not run: make effects"
+
+    def all_of(column):
+        return ", ".join(str(value) for value in sorted(runs[column].dropna().unique())) or "unknown"
+
+    threads = all_of("threads")
+    return (
+        f"{len(runs)} runs, seeds {all_of('seed')}, {runs['seconds'].sum() / 60:.0f} minutes of training; "
+        f"{all_of('device')}; threads: {threads}; revision {all_of('revision')}"
+    )

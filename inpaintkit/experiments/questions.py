@@ -1,0 +1,98 @@
+"""What is asked of each work, as data: questions and claims stand in ``papers/NAME.toml``, runs follow from them."""
+
+import difflib
+import itertools
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.contracts import Paper, Question
+from inpaintkit.parameters import Training
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+KEYS = {"text", "variants", "over", "seeds", "profile", "scores"}
+
+
+@cache
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name} cannot be read ({error}).") from error
+
+
+def table(paper: Paper) -> dict[str, Any]:
+    """The whole TOML file of a work: questions, claims, cost. Empty if there is none."""
+    return _table(Path(sys.modules[type(paper).__module__].__file__).with_suffix(".toml"))
+
+
+def questions(paper: Paper) -> dict[str, Question]:
+    """The questions of a work, by name. Raises ValueError for an entry that is none."""
+    found = {}
+    for name, entry in table(paper).get("questions", {}).items():
+        if not {"text"} <= entry.keys() <= KEYS or not entry.keys() & {"variants", "over"}:
+            raise ValueError(f"question {name!r} of {paper.id} needs text, and variants or over.")
+        variants = dict(entry.get("variants", {}))
+        for values in itertools.product(*entry.get("over", {}).values()) if "over" in entry else ():
+            changes = dict(zip(entry["over"], values, strict=True))
+            variants[", ".join(f"{k} {v}" for k, v in changes.items())] = changes
+        optional = {key: entry[key] for key in ("profile",) if key in entry}
+        optional |= {key: tuple(entry[key]) for key in ("seeds", "scores") if key in entry}
+        found[name] = Question(name, entry["text"], variants, **optional)
+    return found
+
+
+def select(paper: Paper, names: str, profile: str = "demo") -> list[Question]:
+    """The questions that ``names`` chooses: "none", "all" (those of the profile), or names separated by commas.
+
+    Raises ValueError for an unknown one, with the nearest name.
+    """
+    known = questions(paper)
+    if names in ("", "none"):
+        return []
+    if names == "all":
+        return [q for q in known.values() if (q.profile == "paper") == (profile == "paper")]
+    chosen = [name.strip() for name in names.split(",")]
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"{paper.id} has {', '.join(known)}."
+            raise ValueError(f"unknown question {name!r} (experiments): {hint}")
+    return [known[name] for name in chosen]
+
+
+def configuration(
+    paper: Paper, question: Question, label: str, seed: int, profile: str | None = None, given: dict | None = None
+) -> Training:
+    """The parameters of one run that a question asks for; ``given`` are changed in all of them."""
+    base = {"profile": profile or question.profile, "seed": seed}
+    return paper.Parameters.resolve(base | (given or {}) | question.variants[label])
+
+
+def configurations(
+    paper: Paper,
+    names: str = "all",
+    profile: str | None = None,
+    seeds: tuple[int, ...] | None = None,
+    given: dict | None = None,
+) -> list[Training]:
+    """The runs that questions ask for, each once: the first seed of all of them, then the next.
+
+    ``profile`` and ``seeds`` None are the questions' own; ``given`` are parameters that change in all runs.
+    Raises ValueError for a question, a variant or a parameter that cannot be.
+    """
+    wanted: dict[str, Training] = {}
+    chosen = select(paper, names, profile or "demo")
+    for seed in sorted({s for q in chosen for s in (seeds or q.seeds)}):
+        for question in chosen:
+            for label in question.variants if seed in (seeds or question.seeds) else ():
+                cfg = configuration(paper, question, label, seed, profile, given)
+                wanted.setdefault(repr(sorted(cfg.identifying().items())), cfg)
+    return list(wanted.values())
