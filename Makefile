@@ -1,14 +1,24 @@
 # Each target makes .venv ready first (see tools/setup_env.py); once that is done it takes no time.
 PYTHON ?= python3
 TORCH ?=
-RUN = .venv/bin/python -m inpaintkit
+KIT = .venv/bin/python -m inpaintkit
+# For effects and grid: which works, questions, seeds and profile.
+PAPER ?= all
+QUESTION ?= all
+SEEDS ?=
+PROFILE ?=
+RUN ?=
+CHOSEN = --paper $(PAPER) --question $(QUESTION) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE))
 
-.PHONY: help setup course test lab effects bench lock notebooks
+.PHONY: help setup course test lab effects grid report bench lock notebooks
 help:
 	@echo "make course    run every notebook on the photographs that ship with the packages; ends with a page of pictures"
 	@echo "make test      run every test"
 	@echo "make lab       open the notebooks in JupyterLab"
-	@echo "make effects   run the further experiments (about four hours on two cores; can be interrupted and continued)"
+	@echo "make effects   run the questions of the demo, two at a time, record them, test the claims; can be interrupted"
+	@echo "               make effects PAPER=vae QUESTION=slips SEEDS='0 1'"
+	@echo "make grid      plan many runs: make grid PROFILE=paper PAPER=ssrgan; RUN=1 runs them; RUN=slurm gives them to Slurm"
+	@echo "make report    write docs/reports and the README's map from results/"
 	@echo "make bench     time the package's own code against the plain alternatives"
 	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA)"
 
@@ -16,7 +26,7 @@ setup:
 	@TORCH=$(TORCH) $(PYTHON) tools/setup_env.py
 
 course: setup
-	@$(RUN) course
+	@$(KIT) course
 
 # Unit tests and rules; the stored outputs of every notebook against fresh ones; two of them again on an imitated older
 # processor, to see that what they promise does not depend on the machine. Two workers with one thread each get more out of
@@ -35,7 +45,13 @@ lab: setup
 	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
 
 effects: setup
-	@$(RUN) effects
+	@$(KIT) effects $(CHOSEN)
+
+grid: setup
+	@$(KIT) grid $(CHOSEN) $(if $(RUN),--run) $(if $(filter slurm,$(RUN)),--slurm)
+
+report: setup
+	@$(KIT) report
 
 bench: setup
 	@for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done

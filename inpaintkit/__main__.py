@@ -120,6 +120,7 @@ def _report(given) -> int:
 
     for paper in papers.PAPERS.values():
         print(report.write(paper))
+    print(report.write_readme())
     return 0
 
 

@@ -4,6 +4,7 @@ import html
 import inspect
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -35,12 +36,16 @@ def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: s
     figure = plt.figure(figsize=(zoom * n * width / DPI, zoom * len(rows) * height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="antialiased")
-    axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], rows.keys())
-    plain = [title.replace("$", r"\$") for title in titles or []]  # a file's name is no formula
-    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], plain)
+    axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
+    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _show(figure, "jpeg", save)
+
+
+def _plain(texts: Iterable[str]) -> list[str]:
+    """Texts as they are to be read: a "$" in a file's name begins no formula."""
+    return [text.replace("$", r"\$") for text in texts]
 
 
 def curves(
@@ -110,30 +115,38 @@ class Table:
     """
 
     def __init__(self, rows, caption: str = "", best: bool = False, digits: int = 4):
-        frame = pd.DataFrame(rows)
-        notes = frame.pop("note") if "note" in frame else pd.Series([None] * len(frame), dtype=object)
-        self.notes = list(dict.fromkeys(notes.dropna()))
-        self.frame, self.caption = frame, caption
-        marks = [f" ({self.notes.index(note) + 1})" if isinstance(note, str) else "" for note in notes]
+        frame = rows.reset_index(drop=True) if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, dtype=object)
+        frame = frame.infer_objects() if len(frame) else frame
+        notes = [None if pd.isna(note) else note for note in frame.pop("note")] if "note" in frame else []
+        self.notes = list(dict.fromkeys(note for note in notes if note))
+        self.caption, self.words = caption, [not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
         known = {score.label: score for score in evaluate.SCORES.values()}
-        self.cells = pd.DataFrame(index=frame.index)
-        self.bold = pd.DataFrame(False, index=frame.index, columns=frame.columns)
+        self.cells, self.bold = pd.DataFrame(index=frame.index), pd.DataFrame(False, frame.index, frame.columns)
         for column, values in frame.items():
-            base = next((known[name] for name in (column, str(column).split(": ")[-1]) if name in known), None)
-            places = base.digits if base else 1 if str(column).startswith("ms ") else digits
+            name = str(column)
+            score = known.get(name, known.get(name.split(": ")[-1]))  # "test: hole MSE"
+            places = score.digits if score else 1 if name.startswith("ms ") else digits
+            counts = not score and pd.api.types.is_float_dtype(values) and values.isna().any()
+            if counts and (values.dropna() % 1 == 0).all():  # pandas keeps whole numbers with gaps as floats
+                values = values.astype("Int64")
             self.cells[column] = [_cell(value, places) for value in values]
-            if best and base and pd.api.types.is_numeric_dtype(values):
-                self.bold[column] = values == (values.max() if base.higher_is_better else values.min())
-        if len(frame.columns):
+            if best and score and pd.api.types.is_numeric_dtype(values):
+                self.bold[column] = values == (values.max() if score.higher_is_better else values.min())
+        if self.notes:
+            marks = [f" ({self.notes.index(note) + 1})" if note else "" for note in notes]
             self.cells.iloc[:, 0] += marks
 
     def _repr_html_(self) -> str:
-        words = [c for c in self.frame if not pd.api.types.is_numeric_dtype(self.frame[c])]
-        styler = Styler(self.cells, uuid="table", escape="html").hide(axis="index")
-        styler = styler.set_properties(**{"text-align": "right"}).set_properties(words, **{"text-align": "left"})
-        styler = styler.apply(lambda _: self.bold.map(lambda best: "font-weight: bold" if best else ""), axis=None)
+        # Bold by tags, and an id that says only which columns hold words: GitHub removes styles, and a page has many
+        # tables, whose styles must not reach each other.
+        cells = self.cells.map(html.escape)
+        cells = cells.where(~self.bold, "<b>" + cells + "</b>")
+        styles = [{"selector": "th, td", "props": "text-align: right"}]
+        styles += [{"selector": f".col{i}", "props": "text-align: left"} for i, words in enumerate(self.words) if words]
+        styler = Styler(cells, uuid="".join("rl"[words] for words in self.words), cell_ids=False)
+        page = styler.hide(axis="index").format_index(escape="html", axis=1).set_table_styles(styles).to_html()
         notes = "".join(f"<br><small>({i}) {html.escape(note)}</small>" for i, note in enumerate(self.notes, 1))
-        return f"{styler.to_html()}<small>{html.escape(self.caption)}</small>{notes}"
+        return f"{page}<small>{html.escape(self.caption)}</small>{notes}"
 
     def __repr__(self) -> str:
         text = self.cells.to_string(index=False, line_width=10_000)
@@ -141,13 +154,13 @@ class Table:
 
 
 def _cell(value, digits: int) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
     if isinstance(value, bool | np.bool_):
         return str(value)
     if isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
         return f"{int(value):,}"
-    if isinstance(value, float):
+    if isinstance(value, float | np.floating):
         return f"{value:.{1 if abs(value) >= 10 else digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
     return str(value)
 

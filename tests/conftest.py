@@ -26,8 +26,35 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
+def smooth(n: int, channels: int, size: int) -> torch.Tensor:
+    """Smooth random pictures (n, channels, size, size) in [0, 1]."""
+    coarse = torch.rand(n, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, size, mode="bilinear").clamp(0, 1)
+
+
 @pytest.fixture
-def images(generator):
+def images():
     """Eight smooth random RGB pictures (8, 3, 64, 64) in [0, 1]."""
-    coarse = torch.rand(8, 3, 8, 8, generator=generator)
-    return torch.nn.functional.interpolate(coarse, 64, mode="bilinear").clamp(0, 1)
+    return smooth(8, 3, 64)
+
+
+@pytest.fixture
+def count():
+    """The number of parameters of some modules."""
+    return lambda *modules: sum(p.numel() for module in modules for p in module.parameters())
+
+
+@pytest.fixture
+def shapes():
+    """The shapes (without the batch) that some layers return while ``call`` runs."""
+
+    def watch(layers, call):
+        seen, hooks = [], []
+        for layer in layers:
+            hooks.append(layer.register_forward_hook(lambda module, args, out: seen.append(tuple(out.shape[1:]))))
+        call()
+        for hook in hooks:
+            hook.remove()
+        return seen
+
+    return watch

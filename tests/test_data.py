@@ -8,12 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from inpaintkit import data
+from inpaintkit import data, papers
 from inpaintkit.data import embedded, pictures, sources
+from inpaintkit.experiments import run
+from inpaintkit.papers import context_encoder
 
 
-def make_folder(path, n=10, size=(40, 30), mode="RGB", suffix=".png"):
-    rng = np.random.default_rng(0)
+def make_folder(path, n=10, size=(40, 30), mode="RGB", suffix=".png", first=0):
+    rng = np.random.default_rng(first)
     for i in range(n):
         picture = Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
         (path / f"class{i % 2}").mkdir(exist_ok=True, parents=True)
@@ -92,19 +94,19 @@ def test_every_photograph_has_a_licence_and_a_verified_file(monkeypatch):
 
 def test_folder_is_split_without_overlap_and_cached(tmp_path, monkeypatch):
     folder = make_folder(tmp_path, 10)
-    first = data.open("folder", folder, size=16)
+    first = data.open("folder", data_dir=folder, size=16)
     assert (len(first.train), len(first.test)) == (7, 3)
     assert not set(first.names["train"]) & set(first.names["test"])
     monkeypatch.setattr(pictures, "decode", lambda *_: pytest.fail("decoded twice"))
-    assert data.open("folder", folder, size=16).fingerprint == first.fingerprint
-    assert data.open("folder", folder, size=16, seed=1).names != first.names
+    assert data.open("folder", data_dir=folder, size=16).fingerprint == first.fingerprint
+    assert data.open("folder", data_dir=folder, size=16, seed=1).names != first.names
 
 
 def test_a_changed_folder_is_decoded_again(tmp_path):
     folder = make_folder(tmp_path, 4)
-    assert sum(map(len, data.open("folder", folder, size=16).names.values())) == 4
+    assert sum(map(len, data.open("folder", data_dir=folder, size=16).names.values())) == 4
     Image.new("RGB", (40, 40), "red").save(folder / "new.png")
-    assert sum(map(len, data.open("folder", folder, size=16).names.values())) == 5
+    assert sum(map(len, data.open("folder", data_dir=folder, size=16).names.values())) == 5
 
 
 def test_bad_files_are_named_counted_and_skipped(tmp_path):
@@ -116,7 +118,7 @@ def test_bad_files_are_named_counted_and_skipped(tmp_path):
     Image.fromarray(np.zeros((40, 40), np.uint16)).save(folder / "deep.png")
     (folder / "again.png").write_bytes(whole)
     with pytest.warns(UserWarning, match="4 of 11 files skipped") as caught:
-        images = data.open("folder", folder, size=16)
+        images = data.open("folder", data_dir=folder, size=16)
     message = str(caught[0].message)
     for name, reason in (
         ("notes.txt", "not a readable"),
@@ -129,7 +131,7 @@ def test_bad_files_are_named_counted_and_skipped(tmp_path):
     assert images.notes == {"files skipped": 4, "exact duplicates left out": 1}
     assert sum(map(len, images.names.values())) == 6
     with pytest.warns(UserWarning, match=r"4 of 11 files skipped: cut\.png"):
-        data.open("folder", folder, size=16)  # from the cache: still said
+        data.open("folder", data_dir=folder, size=16)  # from the cache: still said
 
 
 def test_dark_and_flat_crops_are_not_used():
@@ -144,8 +146,8 @@ def test_any_mode_becomes_rgb_or_grey(tmp_path, mode):
     folder = make_folder(tmp_path, 4, mode=mode, suffix=".tif" if mode == "CMYK" else ".png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert data.open("folder", folder, size=16).train.shape[1:] == (3, 16, 16)
-        assert data.open("folder", folder, size=16, colour=False).train.shape[1:] == (1, 16, 16)
+        assert data.open("folder", data_dir=folder, size=16).train.shape[1:] == (3, 16, 16)
+        assert data.open("folder", data_dir=folder, size=16, colour=False).train.shape[1:] == (1, 16, 16)
 
 
 def test_transparent_pixels_become_white(tmp_path):
@@ -172,8 +174,13 @@ def test_camera_orientation_is_honoured(tmp_path):
         (lambda p: (p / "file").write_text("x"), {"data_dir": "file"}, NotADirectoryError, "is a file"),
         (lambda p: (p / "empty").mkdir(), {"data_dir": "empty"}, ValueError, "holds no files"),
         (lambda p: (p / "a.png").write_text("x"), {"data_dir": "."}, ValueError, "none of the 1 files"),
-        (lambda p: make_folder(p, 4), {"data_dir": ".", "n_train": 4, "n_test": 1}, ValueError, "do not fit"),
-        (lambda p: make_folder(p, 4), {"data_dir": ".", "n_test": 4}, ValueError, "do not fit"),
+        (
+            lambda p: make_folder(p, 4),
+            {"data_dir": ".", "n_train": 4, "n_test": 1},
+            ValueError,
+            "n_train=4 and n_test=1",
+        ),
+        (lambda p: make_folder(p, 4), {"data_dir": ".", "n_test": 4}, ValueError, "n_test=4: lower it"),
         (lambda p: make_folder(p, 4), {"data_dir": ".", "size": 4}, ValueError, "size must be at least 8"),
     ],
 )
@@ -199,6 +206,7 @@ def test_unusable_folders_end_with_one_sentence(tmp_path, prepare, arguments, er
         ({"dataset": "folder", "aspect": "pad"}, "aspect must be one of squash, crop, and 'pad' is not"),
         ({"dataset": "embedded:rocket"}, "takes one of astronaut, brick, .*, and 'rocket' is not"),
         ({"dataset": "embedded:"}, "takes one of astronaut"),
+        ({"dataset": "embedded", "data_dir": "photos"}, "needs no data_dir: use 'folder'"),
         ({"dataset": "embedded", "size": 256}, "size must lie between 8 and 128"),
         ({"dataset": "embedded", "size": 64, "n_test": 10_000}, "more than the 315 test crops"),
         ({"dataset": "embedded", "n_train": 0}, "n_train must be at least 1, or None for all there is, and 0 is not"),
@@ -211,18 +219,47 @@ def test_unknown_datasets_and_sizes_name_the_remedy(arguments, message):
         data.open(**arguments)
 
 
-def test_the_last_pictures_by_name_can_be_the_test(tmp_path, generator):
-    for i in range(6):
-        picture = (255 * torch.rand(16, 16, 3, generator=generator)).byte().numpy()
-        Image.fromarray(picture).save(tmp_path / f"{i}.png")
-    options = {"data_dir": tmp_path, "size": 16, "n_test": 2, "seed": 3}
-    assert data.open("folder", split="last", **options).names == {
-        "train": ["0.png", "1.png", "2.png", "3.png"],
-        "test": ["4.png", "5.png"],
-    }
-    assert data.open("folder", **options).names["test"] != ["4.png", "5.png"]
-    with pytest.raises(ValueError, match="split must be 'drawn' or 'last', and 'sorted' is neither"):
-        data.open("folder", split="sorted", **options)
+@pytest.mark.parametrize(("n", "parts"), [(2, (1, 1)), (3, (2, 1)), (5, (3, 2)), (40, (28, 12))])
+@pytest.mark.parametrize("paper", papers.PAPERS.values(), ids=str)
+@pytest.mark.parametrize("profile", ["smoke", "demo"])
+def test_pictures_of_ones_own_are_parted_whatever_the_profiles_numbers(tmp_path, capsys, paper, profile, n, parts):
+    folder = make_folder(tmp_path / "photos", n, size=(130, 130))
+    cfg = paper.Parameters.resolve({"profile": profile, "dataset": "folder", "data_dir": str(folder)})
+    images = data.open_for(cfg)
+    assert (len(images.train), len(images.test)) == parts
+    said = capsys.readouterr().out
+    assert f"{parts[0]} pictures are for training and {parts[1]} for the test" in said
+    assert data.open_for(cfg.changed(n_test=1)).test.shape[0] == 1
+
+
+def test_the_numbers_are_said_only_where_they_were_not_given(tmp_path, capsys):
+    data.open("folder", data_dir=make_folder(tmp_path, 5), size=16, n_train=3, n_test=2)
+    data.open("embedded", size=64, n_train=8)
+    assert not capsys.readouterr().out
+
+
+def test_class_folders_give_every_class_to_both_sides(tmp_path):
+    """Dogs sort before persons: the last by name would test on what was never trained on."""
+    for name in ("dogs", "persons"):
+        make_folder(tmp_path / name, 20, size=(64, 64), first=20 * (name == "persons"))
+    cfg = context_encoder.Parameters.resolve({"dataset": "folder", "data_dir": str(tmp_path)})
+    images = data.open_for(cfg)
+    assert images.split == "drawn, seed 0"
+    for part in ("train", "test"):
+        assert {name.split("/")[0] for name in images.names[part]} == {"dogs", "persons"}
+
+
+def test_crops_say_that_no_filter_resized_them(tmp_path):
+    one, other = (data.open("embedded", size=64, n_train=8, resize=resize) for resize in ("bicubic", "nearest"))
+    assert one.fingerprint == other.fingerprint
+    assert "never resized" in repr(one)
+    assert "never resized" not in repr(data.open("folder", data_dir=make_folder(tmp_path), size=16))
+
+
+@pytest.mark.parametrize("dataset", ["embedded:brick", "caltech101:objects"])
+def test_no_folder_is_named_with_a_colon(dataset):
+    for paper in papers.PAPERS.values():
+        assert ":" not in run.name(paper, paper.Parameters.resolve({"dataset": dataset}))
 
 
 # --- the real packs, where there are any ---
@@ -245,7 +282,7 @@ COUNTS = {  # folder, pictures in it, training and test pictures of the paper's 
 def test_real_packs(name):
     folder, there, counts = COUNTS[name]
     assert len(sources.find(name.split(":")[0], PACKS / folder)[1]) == there
-    images = data.open(name, PACKS / folder, size=16)
+    images = data.open(name, data_dir=PACKS / folder, size=16)
     assert (len(images.train), len(images.test)) == counts
     train, test = map(set, images.names.values())
     assert not train & test

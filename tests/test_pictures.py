@@ -69,7 +69,7 @@ def fill(folder, n=3, suffix=".png", first=0, **size):
 
 
 def opened(folder, **options):
-    return data.open("folder", folder, **{"size": 16} | options)
+    return data.open("folder", data_dir=folder, **{"size": 16} | options)
 
 
 def by_name(images):
@@ -91,12 +91,33 @@ def snapshot(folder):
     return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in [folder, *folder.rglob("*")])
 
 
-def png_that_claims(width, height):
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def png_that_claims(width, height, bits=8, kind=2, content=b""):
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+def deep_png(channels, kind):
+    """A whole PNG of 24x20 pixels with 16 bits per channel."""
+    return png_that_claims(24, 20, 16, kind, zlib.compress((b"\0" + b"\x9c\x40" * 24 * channels) * 20))
+
+
+def planar_tiff(bits):
+    """A whole TIFF of 16x16 RGB pixels, channel after channel, which Pillow cannot write."""
+    plane = 256 * bits // 8
+    tags = [(256, 16), (257, 16), (258, [bits] * 3), (262, 2), (273, [200 + i * plane for i in range(3)])]
+    tags += [(277, 3), (278, 16), (279, [plane] * 3), (284, 2)]
+    entries, lists = b"", b""
+    for tag, value in tags:
+        if isinstance(value, list):
+            entries += struct.pack("<HHII", tag, 4, 3, 8 + 2 + 12 * len(tags) + 4 + len(lists))
+            lists += struct.pack("<3I", *value)
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, value)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + lists
+    return head.ljust(200, b"\0") + b"\x40" * 3 * plane
 
 
 def bmp_that_claims(width, height):
@@ -141,6 +162,15 @@ def _animated(path):
             lambda path: Image.fromarray(np.full((20, 24), 40_000, np.uint16)).save(path),
             "more than 8 bits per channel; convert it to 8 bits",
         ),
+        ("deep RGB.png", lambda path: path.write_bytes(deep_png(3, 2)), "more than 8 bits per channel; .*"),
+        ("deep LA.png", lambda path: path.write_bytes(deep_png(2, 4)), "more than 8 bits per channel; .*"),
+        ("deep RGBA.png", lambda path: path.write_bytes(deep_png(4, 6)), "more than 8 bits per channel; .*"),
+        (
+            "deep.ppm",
+            lambda path: path.write_bytes(b"P6 24 20 1000\n" + bytes(2880)),
+            "more than 8 bits per channel; .*",
+        ),
+        ("deep.tif", lambda path: path.write_bytes(planar_tiff(16)), "more than 8 bits per channel; .*"),
         ("moving.gif", _animated, "2 frames or pages; save the one that you want as a file of its own"),
         ("moving.webp", _animated, "2 frames or pages; .*"),
         ("pages.tif", _animated, "2 frames or pages; .*"),
@@ -201,6 +231,7 @@ def _camera(path):
         ("renamed.JPG", lambda path: Image.new("RGB", (40, 30), RED).save(path, "PNG")),
         ("camera.jpg", _camera),
         ("modern.WEBP", lambda path: Image.new("RGB", (40, 30), RED).save(path)),
+        ("portable", lambda path: Image.new("RGB", (40, 30), RED).save(path, "PPM")),
         ("UPPER.JPEG", lambda path: Image.new("RGB", (40, 30), RED).save(path)),
         ("without extension", lambda path: Image.new("RGB", (40, 30), RED).save(path, "BMP")),
     ],
@@ -317,7 +348,7 @@ def test_hidden_files_are_not_looked_at(tmp_path):
 
 def test_one_picture_cannot_be_parted(tmp_path, cache):
     with pytest.raises(
-        ValueError, match=r"^.*holds 1 usable pictures: a training and a test part do not fit; add some\.$"
+        ValueError, match=r"^.*holds 1 usable pictures, too few for a training and a test part: add some\.$"
     ):
         opened(fill(tmp_path / "photos", 1))
     assert not parts_left(cache)
@@ -395,7 +426,7 @@ def promise(file, start, n_bytes):  # a disk that has room, and then has none wh
 
 def attempt(folder):
     try:
-        data.open("folder", folder, size=16)
+        data.open("folder", data_dir=folder, size=16)
     except OSError as error:
         print(len(list(pictures.cache_dir().rglob("*.part"))), repr(str(error)), flush=True)
 
@@ -998,8 +1029,15 @@ def test_where_fewer_exist_the_test_shrinks_to_half_and_then_both_shrink_alike(r
 @pytest.mark.parametrize("asked", [(101, None), (None, 101), (100, None), (None, 100), (60, 41), (100, 1)])
 @pytest.mark.parametrize("papers", [(None, None), (60, 40)])
 def test_the_caller_cannot_have_more_than_there_are(papers, asked):
-    with pytest.raises(ValueError, match=r"holds 100 usable pictures: .* do not fit; lower them, or leave both out\."):
+    with pytest.raises(ValueError, match=r"holds 100 usable pictures, too few for n_.*: lower (them|it), or leave"):
         part(splits.Plan("drawn", *papers), hundred(), *asked)
+
+
+@pytest.mark.parametrize(("asked", "unasked"), [((101, None), "n_test"), ((None, 100), "n_train")])
+def test_an_error_names_no_number_that_nobody_gave(asked, unasked):
+    with pytest.raises(ValueError, match="usable pictures") as caught:
+        part(splits.Plan("drawn", 60, 40), hundred(), *asked)
+    assert unasked not in str(caught.value)
 
 
 FLOWERS = {"files": r"(?:(?P<class>\d+)/)?image_\d{5}\.jpg"}
@@ -1177,7 +1215,7 @@ def test_warnings_about_a_named_set_point_at_the_line_that_opened_it(tmp_path, l
     if lists:
         scipy.io.savemat(folder / "setid.mat", {"trnid": [[1, 2, 3]], "valid": [[4]], "tstid": [[5, 6]]})
     with pytest.warns(UserWarning, match="pictures") as caught:
-        images = data.open("flowers102", folder, size=16)
+        images = data.open("flowers102", data_dir=folder, size=16)
     assert len(caught) == 3
     assert {warning.filename for warning in caught} == {__file__}
     assert is_what_decode_gives(images, folder)

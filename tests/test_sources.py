@@ -700,7 +700,7 @@ def test_data_dir_wins_over_the_cache_and_the_network(tmp_path, server, flowers)
     mine = jpegs(*(f"jpg/{name}" for name in FLOWERS[:8])) | {"setid.mat": server.files["setid.mat"]}
     write(tmp_path / "mine", mine)
     with pytest.warns(UserWarning, match="holds") as caught:
-        images = data.open("flowers102", tmp_path / "mine", size=16, n_train=2, n_test=4)
+        images = data.open("flowers102", data_dir=tmp_path / "mine", size=16, n_train=2, n_test=4)
     assert str(caught[0].message) == f"flowers102: {tmp_path}/mine/jpg holds 8 of its 12 pictures."
     assert images.names["test"] == [FLOWERS[i - 1] for i in (3, 4, 7, 8)]
     assert len(server.log) == asked
@@ -711,7 +711,7 @@ def test_a_data_dir_without_the_set_leads_to_the_cache(tmp_path, server, flowers
     asked = len(server.log)
     capsys.readouterr()
     write(tmp_path / "mine", {"holiday.jpg": jpeg(0)})
-    again = data.open("flowers102", tmp_path / "mine", size=16)
+    again = data.open("flowers102", data_dir=tmp_path / "mine", size=16)
     assert f"flowers102 is not in {tmp_path}/mine; looking in the cache." in capsys.readouterr().out
     assert again.describe() == images.describe()
     assert len(server.log) == asked
@@ -720,17 +720,17 @@ def test_a_data_dir_without_the_set_leads_to_the_cache(tmp_path, server, flowers
 def test_a_data_dir_that_is_missing_or_a_file_is_an_error_even_if_the_cache_has_the_set(tmp_path, flowers):
     data.open("flowers102", size=16)
     with pytest.raises(FileNotFoundError, match="missing does not exist"):
-        data.open("flowers102", tmp_path / "missing", size=16)
+        data.open("flowers102", data_dir=tmp_path / "missing", size=16)
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match="is a file"):
-        data.open("flowers102", tmp_path / "file", size=16)
+        data.open("flowers102", data_dir=tmp_path / "file", size=16)
 
 
 def test_a_set_with_pictures_missing_says_how_many_and_who_asked(tmp_path):
     lists = mat_of(trnid=[[1]], valid=[[4]], tstid=[[2, 3]])
     write(tmp_path / "mine", jpegs(*(f"jpg/{name}" for name in FLOWERS[:3])) | {"setid.mat": lists})
     with pytest.warns(UserWarning, match=r"holds 3 of its 8,189 pictures\.") as caught:
-        images = data.open("flowers102", tmp_path / "mine", size=16, n_train=1, n_test=2)
+        images = data.open("flowers102", data_dir=tmp_path / "mine", size=16, n_train=1, n_test=2)
     assert [warning.filename for warning in caught] == [__file__]
     assert sum(map(len, images.names.values())) == 3
 
@@ -839,7 +839,7 @@ def test_the_checksums_and_addresses_are_those_of_torchvision():
 
 @pytest.mark.parametrize("name", list(sources.known()))
 def test_every_set_is_named_in_the_readme_of_the_data(name):
-    readme = sources.runtime.sources_file().with_name("README.md").read_text(encoding="utf8")
+    readme = (Path(__file__).parents[1] / "data" / "README.md").read_text(encoding="utf8")
     assert re.search(rf"(?<![\w-]){name}(?![\w-])", readme)
 
 
@@ -993,7 +993,7 @@ def test_small_pictures_of_a_named_set_are_enlarged_as_the_papers_do_and_counted
     for i in range(4):
         Image.fromarray(np.full((10, 40, 3), 50 * i, np.uint8)).save(tmp_path / f"image_{i:05}.jpg")
     with pytest.warns(UserWarning, match="holds 4 of its 8,189"):
-        images = data.open("flowers102", tmp_path, size=16, n_train=3, n_test=1)
+        images = data.open("flowers102", data_dir=tmp_path, size=16, n_train=3, n_test=1)
     assert images.notes == {"files skipped": 0, "exact duplicates left out": 0, "smaller pictures enlarged": 4}
 
 

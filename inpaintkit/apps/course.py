@@ -5,7 +5,6 @@ once more, and that is said. A notebook that fails does not keep the others from
 its last good run is not run again.
 """
 
-import hashlib
 import html
 import json
 import os
@@ -17,11 +16,14 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+import torch
 from nbconvert import HTMLExporter
 
-from inpaintkit import __version__, runtime, viz
+from inpaintkit import __version__, evaluate, fills, papers, runtime, viz
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+PACKAGE = Path(runtime.__file__).parent
+SHOWN = ("hole_mse", "hole_psnr", "image_ssim")  # the scores on the page
 CELL_SECONDS = 240  # the slowest cell of a demo takes about 60 s on two cores
 NOTEBOOK_SECONDS = 420
 STYLE = """
@@ -31,13 +33,18 @@ td, th { padding: 0.15rem 0.7rem; border-bottom: 1px solid #ddd } section { marg
 """
 
 
+def shipped_notebooks() -> list[Path]:
+    """The course's notebooks; none where the package was installed without them."""
+    checkout = runtime.checkout()
+    return sorted((checkout / "notebooks").glob("*.ipynb")) if checkout else []
+
+
 def inputs_hash(notebook: Path) -> str:
     """Changes when a run could end differently: notebook, package, recorded runs, installed versions."""
-    lock = NOTEBOOKS.parent / "requirements.lock"
-    digest = hashlib.sha256(runtime.package_hash().encode())
-    for path in [notebook, *sorted(runtime.results_dir().glob("*.*")), *([lock] if lock.exists() else [])]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    package = [path for kind in ("py", "toml", "csv") for path in PACKAGE.rglob(f"*.{kind}")]
+    others = [notebook, *runtime.results_dir().rglob("*.*")]
+    lock = (runtime.checkout() or Path()) / "requirements.lock"
+    return runtime.code_hash(*package, *others, *([lock] if lock.exists() else []))
 
 
 def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float = NOTEBOOK_SECONDS) -> str | None:
@@ -141,30 +148,43 @@ def write_page(states: list[dict], folder: Path) -> Path:
 
 
 def _tables(measured: dict) -> str:
-    scores = measured.get("scores", {})
-    parts = scores if isinstance(scores, dict) else {"": scores}
-    tables = []
-    for part, rows in parts.items():
-        names = [name for name in ("hole MSE", "hole PSNR", "image SSIM") if any(name in row for row in rows)]
-        lines = [
-            {"filler": row["filler"]} | {name: row[name]["mean"] for name in names if name in row}
-            | ({"note": row["note"]} if "note" in row else {})
-            for row in rows
-        ]  # fmt: skip
-        best = {name: min if "MSE" in name else max for name in names}
-        tables.append(viz.Table(lines, f"{part} (mean over pictures; bold: best)".strip(), best)._repr_html_())
+    """A table for each part: the mean scores of the network and of the fills beside it, on the record's own holes."""
+    columns = ["part", "holes", "filler", "score", "mean", "note"]
+    rows = pd.DataFrame(measured.get("scores") or [], columns=columns)
+    if "holes" in measured:
+        rows = rows[rows["holes"] == measured["holes"]]
+    labels, tables = _labels(measured.get("paper")), []
+    for part, here in rows.groupby("part", sort=False, dropna=False):
+        table = []
+        for filler, of_one in here.groupby("filler", sort=False):
+            means = dict(zip(of_one["score"], of_one["mean"], strict=True))
+            line = {evaluate.SCORES[score].label: means[score] for score in SHOWN if score in means}
+            notes = of_one["note"].dropna().tolist()
+            table.append({"filler": labels.get(filler, filler)} | line | ({"note": notes[0]} if notes else {}))
+        of = f"{part} " if isinstance(part, str) else ""
+        tables.append(viz.Table(table, f"{of}(mean over pictures; bold: best)", best=True)._repr_html_())
     return "".join(tables)
 
 
-def main(
-    folder: Path = Path("runs/course"), notebooks: list[Path] | None = None, parameters: dict | None = None
-) -> int:
-    """Runs all notebooks and writes the page; 0 if every notebook ran to its end."""
-    notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+def _labels(paper: str | None) -> dict[str, str]:
+    """The words for people of all ids of fillers that a record of a work may hold."""
+    labels = {id: fills.label(id) for id in fills.FILLS}
+    if paper in papers.PAPERS:
+        work = papers.get(paper)
+        cfg = work.Parameters()
+        with torch.device("meta"):
+            modules = work.build(cfg)
+        labels |= {filler.id: filler.label for filler in (work.filler(modules, cfg), *work.other_fillers(modules, cfg))}
+    return labels
+
+
+def main(folder: Path | None = None, notebooks: list[Path] | None = None, parameters: dict | None = None) -> int:
+    """Runs all notebooks and writes the page, by default to runs/course; 0 if every notebook ran to its end."""
+    notebooks = notebooks or shipped_notebooks()
     if not notebooks:
         print("inpaintkit: the notebooks are not here; clone the repository and run `make course` in it.")
         return 1
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = runtime.runs_dir("course", folder)
     if shutil.disk_usage(folder).free < 1e9:
         print("inpaintkit: less than 1 GB is free here, and the notebooks need that for their checkpoints; make room.")
         return 1

@@ -16,27 +16,16 @@ from packaging.requirements import Requirement
 from torch import nn
 
 import inpaintkit
-from inpaintkit import data, runtime
+from inpaintkit import data, papers, runtime
 from inpaintkit.data import sources
+from inpaintkit.experiments import questions
 
-# Measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave REFERENCE: seconds of the demo's
-# whole notebook (`make course`), and of a training step at the paper's size (benchmarks/training.py). The steps are
-# those of the paper's schedule: for SSRGAN one network on Flowers-102, in batches of four.
+# Times were measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave this. Those of a work
+# stand in its papers/*.toml, as [cost]: seconds of the demo's whole notebook (`make course`), and of a training step at
+# the paper's size (benchmarks/training.py) with the steps of the paper's schedule.
 REFERENCE = 122.0  # GFLOP/s
-NOTEBOOKS = {
-    "00_masks_and_metrics": {"demo": 28},
-    "01_autoencoder": {"demo": 132, "data": ["afhq-wild"], "step": 0.139, "steps": 50 * 334, "GB": 3},
-    "02_vae": {"demo": 64, "data": ["ffhq", "animals10"], "step": 2.49, "steps": 350 * 781, "GB": 8},
-    "03_context_encoder_gan": {"demo": 83, "data": ["paris-streetview"], "step": 0.59, "steps": 200 * 1487, "GB": 4},
-    "04_ssrgan": {
-        "demo": 60,
-        "data": ["flowers102", "caltech101", "oxford-pet"],
-        "step": 2.47,
-        "steps": 100 * 255,
-        "what": "one of its eighteen networks ",
-        "GB": 4,
-    },
-}
+MASKS = "00_masks_and_metrics"  # the one notebook that is of no work
+MASKS_SECONDS = 28
 
 
 def page(data_dir: str | Path | None = None) -> str:
@@ -135,19 +124,27 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
         f"(processor times: measured at {REFERENCE:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
         "were not measured yet)"
     ]
-    for name, known in NOTEBOOKS.items():
-        lines.append(f"{name}: demo about {known['demo'] * factor / 60:.1f} minutes on the processor")
-        if "data" not in known:
+    lines.append(f"{MASKS}: {_demo(MASKS_SECONDS * factor)}")
+    for paper in papers.PAPERS.values():
+        cost = questions.table(paper).get("cost", {})
+        time = _demo(cost["demo_seconds"] * factor) if "demo_seconds" in cost else "what it costs was not measured"
+        lines.append(f"{paper.notebook}: {time}")
+        if "step_seconds" not in cost:
             continue
-        states = [f"{one} ({'here' if found[one] else 'not here'})" for one in known["data"]]
-        line = f"  paper: {', '.join(states)}; {known.get('what', '')}about "
-        line += f"{_time(known['step'] * known['steps'] * factor)} on the processor"
+        states = [f"{one} ({'here' if found.get(one) else 'not here'})" for one in cost["data"]]
+        what = f"{cost['what'].strip()} " if "what" in cost else ""
+        line = f"  paper: {', '.join(states)}; {what}about "
+        line += f"{_time(cost['step_seconds'] * cost['steps'] * factor)} on the processor"
         if device.type == "cuda":
             line += f", less on the {runtime.device_name(device)}"
-        if memory < known["GB"]:
-            line += f"; needs about {known['GB']} GB of memory, more than there are"
+        if memory < cost["gigabytes"]:
+            line += f"; needs about {cost['gigabytes']} GB of memory, more than there are"
         lines.append(line)
     return lines
+
+
+def _demo(seconds: float) -> str:
+    return f"demo about {seconds / 60:.1f} minutes on the processor"
 
 
 def _time(seconds: float) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inpaintkit import metrics
-from inpaintkit.models import baselines
+from inpaintkit.papers import baselines
 
 OPEN = "not answered yet: replace the ... and run this cell again."
 

@@ -1,8 +1,9 @@
 """The user's own photograph, repaired where the user's own mask is white, at any size.
 
 Known pixels never leave uint8: the photograph is copied and only pixels of the hole are written. Classic fills work at
-full resolution on crops around the holes. A network takes pictures of one size only; it sees windows of that size,
-shrunk where a hole is too thick for them, and each window is responsible for its middle.
+full resolution on crops around the holes. A network that takes pictures of one size sees windows of that size, shrunk
+where a hole is too thick for them, and each window is responsible for its middle. A network that takes any size sees
+the photograph in tiles.
 """
 
 import itertools
@@ -10,72 +11,75 @@ import json
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import masking, photos, runtime, training
-from inpaintkit import fills, context_encoder
+from inpaintkit import fills, masking, papers, training
+from inpaintkit.apps import photos
+from inpaintkit.contracts import Filler
 
-METHODS = {
-    "mean": classical.MeanFill,
-    "ring": classical.RingMean,
-    "box": classical.Box,
-    "harmonic": classical.Harmonic,
-    "biharmonic": classical.Biharmonic,
-    "telea": lambda: classical.OpenCV("telea"),
-    "navier-stokes": lambda: classical.OpenCV("navier-stokes"),
-    "patch": classical.Exemplar,
-    "frequency": classical.FrequencySelective,
-}
-MARGIN = 32  # pixels around the holes of a crop
-CELL = 256  # holes up to this long are filled together when their centres lie in the same cell of this side
+METHODS = (*(id for id in fills.FILLS if id != "nothing"), "network")
+WEIGHTS = "weights.safetensors"
+MARGIN = 32  # pixels around the holes of a crop, and around a tile
+CELL = 256  # side of a tile; holes up to this long are filled together when their centres lie in the same cell
 BATCH = 32  # windows that a network gets at once
 SOFT = 2  # a network's patch is enlarged by more than this: it will look soft
-# Missing pixels, all holes together, from which on a fill takes more than 10 s (one core of an AMD EPYC, 2026).
-SLOW = {
-    classical.Box: 400_000,
-    classical.Harmonic: 900_000,
-    classical.Biharmonic: 300_000,
-    classical.Exemplar: 10_000,
-    classical.FrequencySelective: 150_000,
-}
 PATCHES = 1_500_000  # source patches of a crop for which the patch-based fill takes 3 GB
 
 
-def method(name: str, run: str | Path | None = None) -> masking.Filler:
-    """The filler of a short name: one of `METHODS`, or "network" with ``run``, the out_dir of notebook 03."""
-    if name != "network" and name not in METHODS:
-        raise ValueError(f"method must be one of {', '.join([*METHODS, 'network'])}, and {name!r} is not.")
+def method(name: str, run: str | Path | None = None) -> Filler:
+    """The filler of a name of `METHODS`; "network" needs ``run``, see `trained_network`."""
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, and {name!r} is not.")
     if (name == "network") != (run is not None):
-        raise ValueError('method "network" and run go together: let run name the folder in which notebook 03 trained.')
-    if name != "network":
-        return METHODS[name]()
-    return trained_network(run)
+        raise ValueError('method "network" and run go together: let run name the folder of a finished run.')
+    return trained_network(run) if run is not None else fills.FILLS[name]()
 
 
-def trained_network(run: str | Path) -> context_encoder.Filler:
-    """The network of a run of notebook 03, from the weights and parameters in its folder.
+def trained_network(run: str | Path) -> Filler:
+    """The network of a finished run of any work that can repair photographs: of its folder, or of its weights file.
 
-    Raises FileNotFoundError or ValueError with one sentence if the folder holds no such run.
+    Raises FileNotFoundError or ValueError with one sentence if there is none.
     """
     run = Path(run)
-    for name in ("results.json", "weights.pt"):
-        if not (run / name).is_file():
-            raise FileNotFoundError(f"{run} holds no {name}: let run name the folder in which notebook 03 trained.")
-    parameters = json.loads((run / "results.json").read_text(encoding="utf8"))["parameters"]
-    if "mask_channel" not in parameters:
-        raise ValueError(f"{run} is a run of another notebook: let run name the folder in which notebook 03 trained.")
-    cfg = runtime.Config(**parameters, sources={})
-    net, _ = context_encoder.from_config(cfg)
-    training.load_weights(run / "weights.pt", net)
-    return context_encoder.Filler(net, fill=cfg.fill)
+    path = run / WEIGHTS if run.is_dir() else run
+    if run.is_dir() and not path.is_file():
+        why = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"
+        raise FileNotFoundError(f"run {run} holds no {WEIGHTS} ({why}): name the folder of a finished run.")
+    header = training.weights_header(path)
+    if not {"paper", "parameters"} <= header.keys():
+        raise ValueError(f"run {path} does not say of which work it is: name weights that a run of this kit saved.")
+    paper = papers.get(header["paper"])
+    cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
+    modules = paper.build(cfg)
+    filler = paper.filler(modules, cfg)
+    if problem := _unfit(filler):
+        able = ", ".join(paper.id for paper in papers.PAPERS.values() if not _unfit(_untrained(paper)))
+        raise ValueError(f"run {run} is one of {paper.id}, which {problem}: photographs are repaired by {able}.")
+    training.load_weights(path, modules, paper.kept)
+    return filler
+
+
+def _unfit(filler: Filler) -> str | None:
+    """None if a network can repair photographs (by windows, or because it takes any size), or why not."""
+    a_pixel = torch.zeros(1, 1, 40, 56, dtype=torch.bool)
+    a_pixel[..., 20, 30] = True
+    return None if hasattr(filler, "size") else filler.accepts((1, 3, 40, 56), a_pixel)
+
+
+def _untrained(paper) -> Filler:
+    cfg = paper.Parameters()
+    with torch.device("meta"):
+        return paper.filler(paper.build(cfg), cfg)
 
 
 def repair_file(
-    photo_path: str | Path, mask_path: str | Path, out_path: str | Path, filler: masking.Filler, progress: bool = True
+    photo_path: str | Path, mask_path: str | Path, out_path: str | Path, filler: Filler, progress: bool = True
 ) -> dict:
     """Repairs a photograph where the mask's picture is white; the file written is lossless and keeps size, colour
     profile and transparency. Returns how many "holes", which "share" of the picture, and "seconds", files included.
@@ -94,12 +98,13 @@ def repair_file(
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
-def repair(photo: np.ndarray, mask: np.ndarray, filler: masking.Filler, progress: bool = True) -> np.ndarray:
+def repair(photo: np.ndarray, mask: np.ndarray, filler: Filler, progress: bool = True) -> np.ndarray:
     """A copy of ``photo``, uint8 (H, W, 1 or 3) or (H, W), with the hole filled where ``mask``, bool (H, W), is True.
 
     A filler with a ``size`` is a network that takes pictures of that side: it fills the square of ``filler.side`` in
-    their middle, or any hole if ``side`` is None. Any other filler takes any size. Raises ValueError or TypeError with
-    one sentence; warns of a fill that will take long and of a patch that will look soft.
+    their middle, or any hole if ``side`` is None. A filler with a ``net`` alone is a network that takes any size. Both
+    get RGB. Raises ValueError or TypeError with one sentence; warns of a fill that will take long, of a patch that will
+    look soft, and of a hole whose middle a network cannot see.
     """
     if photo.dtype != np.uint8 or mask.dtype != bool:
         raise TypeError(f"photo must be uint8 and mask bool, and they are {photo.dtype} and {mask.dtype}: convert.")
@@ -111,12 +116,33 @@ def repair(photo: np.ndarray, mask: np.ndarray, filler: masking.Filler, progress
         raise ValueError(f"mask is {mask.any()} everywhere: it must be True in the hole, False where pixels are known.")
     result = photo.copy()
     pixels = result.reshape(*mask.shape, -1)  # a view, so that grey photographs have a channel too
+    network = hasattr(filler, "size") or hasattr(filler, "net")
+    if network and pixels.shape[2] == 1:
+        rgb = repair(pixels.repeat(3, 2), mask, filler, progress)
+        pixels[mask] = rgb[mask].mean(1, keepdims=True).round()
+    elif hasattr(filler, "size"):
+        _fill_windows(pixels, mask, *_holes(mask), filler, progress)
+    else:
+        _fill_crops(pixels, mask, *(_tiles(mask, filler) if network else _holes(mask)), filler, progress)
+    return result
+
+
+def _holes(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the hole of each pixel, from 1 on, 0 where it is known; the boxes (top, left, bottom, right)."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     left, top, width, height = stats[1:, :4].T
-    boxes = np.stack([top, left, top + height, left + width], 1)
-    fill = _fill_windows if hasattr(filler, "size") else _fill_crops
-    fill(pixels, mask, labels, boxes, filler, progress)
-    return result
+    return labels, np.stack([top, left, top + height, left + width], 1)
+
+
+def _thickest(distance: np.ndarray) -> tuple[int, int]:
+    """Row and column of the pixel that is farthest from what is known."""
+    row, column = np.unravel_index(distance.argmax(), distance.shape)
+    return int(row), int(column)
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel of the hole is from a known one."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _together(boxes: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,12 +150,11 @@ def _together(boxes: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Returns the group of each hole, the box (top, left, bottom, right) around each group, its cell side.
     """
-    y, x = (boxes[:, :2] + boxes[:, 2:]).T.astype(np.int64) // 2 // cells
-    _, examples, groups = np.unique((cells * 2**20 + y) * 2**20 + x, return_index=True, return_inverse=True)
-    unions = np.repeat([[2**31, 2**31, 0, 0]], len(examples), 0)
-    np.minimum.at(unions[:, :2], groups, boxes[:, :2])
-    np.maximum.at(unions[:, 2:], groups, boxes[:, 2:])
-    return groups, unions, cells[examples]
+    y, x = (boxes[:, :2] + boxes[:, 2:]).T // 2 // cells
+    holes = pd.DataFrame(boxes, columns=["top", "left", "bottom", "right"]).assign(cell=cells, y=y, x=x)
+    groups = holes.groupby(["cell", "y", "x"])
+    unions = groups.agg({"top": "min", "left": "min", "bottom": "max", "right": "max"})
+    return groups.ngroup().to_numpy(), unions.to_numpy(), unions.index.get_level_values("cell").to_numpy()
 
 
 def _numbered(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -145,15 +170,17 @@ def _write(pixels: np.ndarray, own: np.ndarray, values: np.ndarray) -> None:
 
 
 def _fill_crops(pixels, mask, labels, boxes, filler, progress) -> None:
-    missing, limit = int(mask.sum()), SLOW.get(type(filler), np.inf)
+    missing, limit = int(mask.sum()), getattr(filler, "slow_from", np.inf)
     if missing > limit:
-        text = f"{filler.name} takes more than 10 s from about {limit:,} missing pixels on, and {missing:,} are missing"
+        text = (
+            f"{filler.label} takes more than 10 s from about {limit:,} missing pixels on, and {missing:,} are missing"
+        )
         warnings.warn(f"{text}: be patient, or choose telea.", stacklevel=3)
     lengths = (boxes[:, 2:] - boxes[:, :2]).max(1)
     cells = CELL * 2 ** np.ceil(np.log2(np.maximum(lengths / CELL, 1))).astype(int)
     groups, unions, _ = _together(boxes, cells)
     number = _numbered(labels, groups)
-    for group, box in enumerate(tqdm(unions, desc=filler.name, unit="crop", disable=not progress)):
+    for group, box in enumerate(tqdm(unions, desc=filler.label, unit="crop", disable=not progress)):
         crop, masked, hole = _crop(pixels, mask, box, filler)
         _write(pixels[crop], number[crop] == group, filler(masked, hole)[0].movedim(0, -1).numpy())
 
@@ -161,21 +188,49 @@ def _fill_crops(pixels, mask, labels, boxes, filler, progress) -> None:
 def _crop(pixels, mask, box, filler):
     """Where the crop is, what is known there, and its holes, all of them: (1, C, h, w) and (1, 1, h, w)."""
     margin, problem = MARGIN, "?"
-    while problem:  # the patch-based fill wants whole patches around the hole
+    while problem:  # the patch-based fill wants whole patches around the hole, a network's tile may be all hole
         (top, left), (bottom, right) = np.maximum(box[:2] - margin, 0), np.minimum(box[2:] + margin, mask.shape)
         crop = slice(top, bottom), slice(left, right)
         hole = torch.from_numpy(mask[crop])[None, None]
         problem = filler.accepts((1, pixels.shape[2], *hole.shape[2:]), hole)
-        if isinstance(filler, classical.Exemplar) and hole.numel() > PATCHES:
+        problem = "needs something known beside the hole" if hole.all() else problem
+        if isinstance(filler, fills.Exemplar) and hole.numel() > PATCHES:
             problem = f"takes {PATCHES:,} pixels at once, and this hole spreads over {hole.numel():,}"
         if problem and (margin > max(mask.shape) or hole.numel() > PATCHES):
-            raise ValueError(f"{filler.name} {problem}: choose another method.")
+            raise ValueError(f"{filler.label} {problem}: choose another method.")
         margin *= 2
     known = torch.from_numpy(np.where(mask[crop][..., None], np.uint8(0), pixels[crop]))
     return crop, known.movedim(-1, 0)[None].float().div_(255), hole
 
 
+def _tiles(mask: np.ndarray, filler: Filler) -> tuple[np.ndarray, np.ndarray]:
+    """As `_holes`, with the part of the hole in each tile of the photograph in place of each separate hole."""
+    distance = _distance(mask)
+    if 2 * distance.max() > MARGIN:
+        (row, column), across = _thickest(distance), round(2 * distance.max())
+        text = (
+            f"the hole at row {row}, column {column} is about {across} pixels thick, and {filler.label} was made for "
+        )
+        warnings.warn(f"{text}lost pixels with known ones beside them: choose a classic fill.", stacklevel=3)
+    rows, columns = (np.arange(length) // CELL for length in mask.shape)
+    across = columns[-1] + 1
+    tiles, number = np.unique((rows[:, None] * across + columns)[mask], return_inverse=True)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[mask] = number + 1
+    first = np.stack([tiles // across, tiles % across], 1) * CELL
+    return labels, np.hstack([first, np.minimum(first + CELL, mask.shape)])
+
+
 # --- networks: windows of one size ------------------------------------------------------------------------------------
+
+
+class Window(NamedTuple):
+    """What a network sees at once: its middle, at (top, left), is ``scale`` times the network's own."""
+
+    group: int  # the number of the pixels that it fills
+    scale: int
+    top: int
+    left: int
 
 
 @torch.no_grad()
@@ -184,41 +239,45 @@ def _fill_windows(pixels, mask, labels, boxes, filler, progress) -> None:
     number, windows = _windows(mask, labels, boxes, side)
     before = size // 2 - side // 2  # pixels of a window before its middle
     middle = slice(before, before + side)
-    colour = np.zeros(3, int) if pixels.shape[2] == 1 else slice(None)  # networks take RGB only
     starts = range(0, len(windows), BATCH)
-    for first in tqdm(starts, desc=filler.name, unit=f"x{BATCH} windows", disable=not progress):
+    for first in tqdm(starts, desc=filler.label, unit=f"x{BATCH} windows", disable=not progress):
         batch = windows[first : first + BATCH]
         shrunk = [_shrunk(pixels, mask, top - before * f, left - before * f, size, f) for _, f, top, left in batch]
-        masked = torch.from_numpy(np.stack([picture for picture, _ in shrunk])[..., colour]).movedim(-1, 1)
+        masked = torch.from_numpy(np.stack([picture for picture, _ in shrunk])).movedim(-1, 1)
         hole = torch.from_numpy(np.stack([hole for _, hole in shrunk]))[:, None]
         if filler.side is not None:
             hole = masking.square(len(batch), size, side, "centre")
         if problem := filler.accepts(tuple(masked.shape), hole):
-            raise ValueError(f"{filler.name} {problem}: choose another method.")
+            raise ValueError(f"{filler.label} {problem}: choose another method.")
         preds = masking.composite(masked, filler(masked, hole), hole)[..., middle, middle].movedim(1, -1).numpy()
         for (group, f, top, left), pred in zip(batch, preds, strict=True):
             values = _enlarged(pred, f)[max(-top, 0) :, max(-left, 0) :]  # the photograph begins at 0
-            values = values.mean(2, keepdims=True) if pixels.shape[2] == 1 else values
             here = slice(max(top, 0), top + side * f), slice(max(left, 0), left + side * f)
             own = number[here] == group
             _write(pixels[here], own, values[: own.shape[0], : own.shape[1]])
 
 
-def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
-    """The number of every pixel, and (number, scale, top, left) of the middles, ``side * scale`` wide, that fill it."""
+def _scales(mask, labels, boxes, side) -> np.ndarray:
+    """How many times a window is shrunk for each hole, so that the hole's thickest place fits into its middle."""
     # Twice the largest distance to a known pixel is the side of a solid square. At the photograph's border, with known
     # pixels on one side only, a hole counts twice, and so it does in a window, which is continued by reflection.
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = _distance(mask)
     reach = np.zeros(len(boxes) + 1)
     np.maximum.at(reach, labels[mask], distance[mask])
     scales = np.maximum(np.ceil((2 * reach[1:] - 1) / side), 1).astype(int)
     if scales.max() > SOFT:
-        row, column = np.unravel_index(distance.argmax(), mask.shape)
+        row, column = _thickest(distance)
         top, left, bottom, right = boxes[labels[row, column] - 1]
         across, drawn = min(round(2 * distance.max()), bottom - top, right - left), side * scales.max()
         text = f"the hole at row {row}, column {column} is about {across} pixels thick, and the network draws only "
         text += f"{side}x{side} pixels for each {drawn}x{drawn} there, so its patch will look soft: choose a classic "
-        warnings.warn(f"{text}fill, or a network trained for larger pictures.", stacklevel=5)
+        warnings.warn(f"{text}fill, or a network trained for larger pictures.", stacklevel=6)
+    return scales
+
+
+def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[Window]]:
+    """The number of every pixel, and the windows that fill it with their middles, ``side * scale`` wide."""
+    scales = _scales(mask, labels, boxes, side)
     groups, unions, cells = _together(boxes, scales * side)
     # At the border a window is centred on the hole and its reflection together, if they fit.
     first, last, end = unions[:, :2], unions[:, 2:], np.array(mask.shape)
@@ -234,7 +293,7 @@ def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[tuple[int, int
         rows, columns = (range(a - (a - b) % cell // 2, b, cell) for a, b in ((top, bottom), (left, right)))
         for y, x in itertools.product(rows, columns):
             if (number[max(y, 0) : max(y + cell, 0), max(x, 0) : max(x + cell, 0)] == group).any():
-                windows.append((int(group), int(cell // side), int(y), int(x)))
+                windows.append(Window(int(group), int(cell // side), int(y), int(x)))
     return number, windows
 
 

@@ -8,27 +8,22 @@ import ipywidgets
 import torch
 from PIL import Image
 
-from inpaintkit import data, evaluate, masking, runtime, viz
-from inpaintkit import fills
+from inpaintkit import data, evaluate, fills, masking, runtime, viz
 
-SCORES = ["hole MSE", "hole PSNR", "image PSNR", "image SSIM", "image SSIM, global"]
-SHOWN = ("do nothing", "mean of a 2-pixel ring", "harmonic", "biharmonic", "Telea", "patch-based, 7x7")
+SCORES = ("hole_mse", "hole_psnr", "image_psnr", "image_ssim", "image_ssim_global")
+SHOWN = ("nothing", "ring", "harmonic", "biharmonic", "telea", "patch")
 
 
 def compare_fills(image: torch.Tensor, mask: torch.Tensor) -> tuple[dict[str, torch.Tensor], viz.Table]:
     """What each fill makes of one image (1, C, H, W) and its hole: the pictures by name, and the table of scores."""
-    fillers = [fill for fill in classical.fills() if fill.name in SHOWN]
+    fillers = fills.fills(*SHOWN)
     rows = evaluate.score(fillers, image, mask, SCORES)
     masked = masking.apply(image, mask)
     pictures = {"truth": image} | {
-        fill.name: fill(masked, mask) for fill, row in zip(fillers, rows, strict=True) if not row.note
+        fill.label: fill(masked, mask) for fill, row in zip(fillers, rows, strict=True) if not row.note
     }
-    best = {name: min if "MSE" in name else max for name in SCORES}
-    lines = [row.show() for row in rows]
-    for line in lines:
-        line.pop("ms per image", None)
     caption = f"hole: {masking.coverage(mask).item():.2%} of the image. Bold: best of the column."
-    return pictures, viz.Table(lines, caption, best)
+    return pictures, viz.Table(evaluate.frame(rows, time=False), caption, best=True)
 
 
 def explore(size: int = 128) -> ipywidgets.Widget:

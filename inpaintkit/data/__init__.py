@@ -101,7 +101,7 @@ def open(
     then fetched.
 
     ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training crops; folder: 70 % and 30 %; a
-    named set: the paper's numbers). ``seed`` chooses the training crops or draws the split; embedded test crops do not
+    named set: the paper's numbers); what that comes to is printed. ``seed`` chooses the training crops or draws the split; embedded test crops do not
     depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (without antialiasing, as TensorFlow's loader) or
     "nearest"; ``aspect``: "squash" the picture to a square, as the papers do, or "crop" its middle. Embedded crops are
     never resized, and their repr says so.
@@ -117,6 +117,8 @@ def open(
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, and {value!r} is not.")
     kind, colon, variant = dataset.partition(":")
     if kind == "embedded":
+        if data_dir is not None:
+            raise ValueError("dataset='embedded' needs no data_dir: use 'folder', or the name of a data set.")
         parts, names, notes = open_embedded(variant if colon else None, size, colour, n_train, n_test, seed)
         return Images(f"embedded-v1, {variant} alone" if colon else "embedded-v1", **parts, names=names, notes=notes)
     if size < 8:
@@ -138,8 +140,12 @@ def open(
         )
     pictures, names, rows, notes = load(folder, files, how)
     chosen, said = splits.part(plan, folder, names, rows, n_train, n_test, seed)
+    label = f"{kind}:{variant}" if colon else label
+    if None in (n_train, n_test):
+        train, test = (f"{len(chosen[part]):,}" for part in ("train", "test"))
+        print(f"{label}: {train} pictures are for training and {test} for the test; n_train and n_test change that.")
     return Images(
-        f"{kind}:{variant}" if colon else label,
+        label,
         **{part: pictures.take(indices) for part, indices in chosen.items()},
         names={part: [names[i] for i in indices] for part, indices in chosen.items()},
         notes=notes,

@@ -1,6 +1,7 @@
 """One file -> one small square of uint8, or the reason why not."""
 
 import errno
+import re
 import struct
 from dataclasses import dataclass
 
@@ -52,6 +53,23 @@ _NOT_THERE = (None, errno.ENOENT, errno.ELOOP)  # links to nowhere; None: Pillow
 _BROKEN = (OSError, SyntaxError, TypeError, RuntimeError, IndexError, EOFError, struct.error)
 
 
+def deep(picture: Image.Image) -> bool:
+    """Has an opened picture more than 8 bits per channel? To be asked before its pixels are read.
+
+    Pillow reads colour with 16 bits as if it had 8: only the arguments of its decoders, or a TIFF's header, tell.
+    """
+    if picture.mode.startswith(("I", "F")) or any(bits > 8 for bits in getattr(picture, "tag_v2", {}).get(_BITS, ())):
+        return True
+    return any(
+        re.search(r";16[BLN]", str(arguments)) or (decoder.startswith("ppm") and arguments[1:] > (255,))
+        for decoder, _, _, arguments in picture.tile
+        if arguments != "1;I"  # a plain PBM
+    )
+
+
+_BITS = 258  # TIFF's tag BitsPerSample
+
+
 def _too_many() -> str:
     return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
 
@@ -63,13 +81,13 @@ def _convert(picture, size, colour, resize, aspect, enlarge) -> np.ndarray:
     limit = Image.MAX_IMAGE_PIXELS  # None for those who have lifted it
     if limit and picture.width * picture.height > limit:  # Pillow itself only warns below twice as many
         raise ValueError(_too_many())
+    if deep(picture):
+        raise ValueError("more than 8 bits per channel; convert it to 8 bits")
     if resize == "bicubic":  # the other filters look at single pixels of the full picture
         picture.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at a fraction of a large size
     ImageOps.exif_transpose(picture, in_place=True)
     if min(picture.size) < size and not enlarge:
         raise TooSmall(f"{picture.width}x{picture.height} is smaller than size={size}")
-    if picture.mode.startswith(("I", "F")):
-        raise ValueError("more than 8 bits per channel; convert it to 8 bits")
     if "A" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

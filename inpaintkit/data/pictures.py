@@ -27,7 +27,7 @@ from inpaintkit.data.decoding import Decoding, TooSmall, decode
 ROWS = 64  # pictures that a worker decodes before it writes and reports
 FEW = 2 * ROWS  # fewer pictures than this are decoded sooner than workers start
 SPARE = 10**8  # bytes of a disk that are left free
-VERSION = 1  # raise it when `decode` changes, so that nobody reads what an older one made
+VERSION = 2  # raise it when `decode` changes, so that nobody reads what an older one made
 
 
 def cache_dir() -> Path:
@@ -240,8 +240,7 @@ def _decode_all(folder: Path, files: list, how: Decoding, pixels: Path, shape: t
         else:
             file.truncate(math.prod(shape))
     jobs = _Jobs(folder, [name for name, *_ in files], how, pixels)
-    workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    workers = 0 if len(files) < FEW else workers
+    workers = 0 if len(files) < FEW else min(8, runtime.cores())
     # A generator of its own: without one, a first run would draw from the seeded stream of the training, a second not.
     loader = DataLoader(jobs, None, num_workers=workers, collate_fn=list, generator=torch.Generator())
     rows, sums, skipped, duplicates, enlarged = [], {}, [], 0, 0

@@ -99,10 +99,11 @@ def _numbers(plan: Plan, folder: Path, there: int, n_train: int | None, n_test: 
             train = max(1, there * train // (train + test))
             test = there - train
     if train < 1 or test < 1 or train + test > there:
-        asked = " and ".join(f"{name}={n}" for name, n in (("n_train", n_train), ("n_test", n_test)) if n)
+        asked = [f"{name}={n}" for name, n in (("n_train", n_train), ("n_test", n_test)) if n]
+        remedy = "lower them, or leave both out" if len(asked) > 1 else "lower it, or leave it out"
         raise ValueError(
-            f"{folder} holds {there:,} usable pictures: {asked or 'a training and a test part'} do not fit; "
-            + ("lower them, or leave both out." if asked else "add some.")
+            f"{folder} holds {there:,} usable pictures, too few for "
+            + (f"{' and '.join(asked)}: {remedy}." if asked else "a training and a test part: add some.")
         )
     if train < (n_train or plan.train or 0) or test < (n_test or plan.test or 0):
         numbers = f"{plan.train:,} + {plan.test:,}" if plan.train else f"{plan.test:,} for the test"

@@ -101,15 +101,21 @@ def run(
             return found
         device = runtime.pick_device()
         modules, history = train(paper, cfg, images, out, device, progress)
-        rows, arrays = score(paper, cfg, modules, images, device)
-        with runtime.atomic_write(out / "images.npz") as part, part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        if not slim:
-            save_weights(out, paper, cfg, modules, images)
-        record = describe(paper, cfg, modules, images, history, device) | {"scores": rows}
-        runtime.write_json(out / "results.json", record)
+        record = save(out, paper, cfg, modules, images, history, device, slim=slim)
         if slim:
             (out / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def save(out: Path, paper, cfg, modules, images, history, device, *, slim: bool = False, **more) -> dict:
+    """Scores trained networks and writes what a run leaves behind; returns the record. ``more`` are further entries."""
+    rows, arrays = score(paper, cfg, modules, images, device)
+    with runtime.atomic_write(out / "images.npz") as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    if not slim:
+        save_weights(out, paper, cfg, modules, images)
+    record = describe(paper, cfg, modules, images, history, device) | {"scores": rows} | more
+    runtime.write_json(out / "results.json", record)
     return record
 
 

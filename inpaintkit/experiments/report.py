@@ -1,0 +1,218 @@
+"""A page per paper, docs/reports/NOTEBOOK.md, from the records alone: set-up, claims, questions, earlier runs."""
+
+import csv
+import math
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from inpaintkit import evaluate, fills, papers, runtime
+from inpaintkit.contracts import Paper, Question
+from inpaintkit.experiments import answers, questions, records
+from inpaintkit.experiments.records import Records
+from inpaintkit.parameters import READINGS
+
+EARLIER = """Made before today's form of records: with a package that had uncommitted changes, and without values of
+single pictures, so that no interval can be given and no claim rests on them. Readings mean what they meant then."""
+
+
+def folder() -> Path:
+    """docs/reports of the checkout. Raises RuntimeError where there is no checkout."""
+    checkout = runtime.checkout()
+    if checkout is None:
+        raise RuntimeError("reports are written into a checkout of the repository: clone it.")
+    return checkout / "docs" / "reports"
+
+
+def write(paper: Paper, recorded: Records | None = None) -> Path:
+    """Writes the page of a work and its figures; returns the page's path."""
+    recorded = recorded or records.load(paper)
+    path = folder() / f"{paper.notebook}.md"
+    parts = [
+        f"# {paper.title}: what the runs say",
+        f"*Written by `python -m inpaintkit report` from `results/{paper.id}/`: do not edit.* "
+        f"Notebook: [{paper.notebook}](../../notebooks/{paper.notebook}.ipynb). Records: {answers.stamp(recorded)}.",
+        "## Set-up: the paper beside the demo",
+        markdown(_setup(paper)),
+        *_section("Reported numbers", reported(paper)),
+        *_section("Claims", _claims(recorded)),
+        "## Questions",
+        "Main score: mean ± standard deviation over seeds. Differences: mean over the same pictures, with a 95 % "
+        "interval (bootstrap); *lower* and *higher* are said if the interval excludes 0 and all seeds agree. "
+        f"Repeat them with `make effects PAPER={paper.id}`.",
+    ]
+    for question in questions.questions(paper).values():
+        parts += _question(recorded, question)
+    parts += _surveys(paper)
+    earlier = runtime.results_dir() / paper.id / "earlier.csv"
+    if earlier.exists():
+        table = pd.read_csv(earlier, dtype=str, keep_default_na=False)
+        parts += ["## Earlier runs", EARLIER.replace("\n", " "), markdown(table.loc[:, (table != "").any()])]
+    with runtime.atomic_write(path) as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf8")
+    return path
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown. Missing values are a dash."""
+
+    def cell(value):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return "–"
+        return f"{value:.4f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.values.tolist()]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
+
+
+def reported(paper: Paper) -> pd.DataFrame:
+    """The numbers that a work prints, each with its setting, metric, data and source (results/reported.csv)."""
+    with (runtime.results_dir() / "reported.csv").open(encoding="utf8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.pop("work") == paper.notebook]
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()] if len(table) else table
+
+
+def _section(title: str, table: pd.DataFrame) -> list[str]:
+    return [f"## {title}", markdown(table)] if len(table) else []
+
+
+def _setup(paper: Paper) -> pd.DataFrame:
+    """Every parameter in which the paper's scale, the readings and the demo differ."""
+    columns = {"demo": paper.Parameters.resolve({})}
+    columns |= {f"paper, {r}": paper.Parameters.resolve({"profile": "paper", "reading": r}) for r in READINGS}
+    rows = []
+    for name, field in paper.Parameters.model_fields.items():
+        values = {title: repr(getattr(cfg, name)) for title, cfg in columns.items()}
+        if name not in ("profile", "reading") and len(set(values.values())) > 1:
+            rows.append({"parameter": f"`{name}`", "meaning": field.description, **values})
+    return pd.DataFrame(rows)
+
+
+def _claims(recorded: Records) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"claim": c.text, "expected": c.expected, "verdict": f"**{c.verdict}**", "numbers": c.why}
+        for c in answers.claims(recorded)
+    )
+
+
+def _question(recorded: Records, question: Question) -> list[str]:
+    heading = f"### {question.text}"
+    if question.profile != "demo":
+        runs = len(question.variants) * len(question.seeds)
+        return [heading, f"{runs} runs of the profile `{question.profile}`: `make grid PROFILE={question.profile}`. "
+                "Not run yet."]  # fmt: skip
+    table = answers.table(recorded, question)
+    if (table["seeds"] == answers.NOT_RUN).all():
+        return [heading, f"Not run: `make effects PAPER={recorded.paper.id} QUESTION={question.id}`."]
+    figure = folder() / "figures" / f"{recorded.paper.id}-{question.id}.svg"
+    dots(recorded, question, figure)
+    return [heading, markdown(table), f"![{question.text} A dot for each seed.](figures/{figure.name})"]
+
+
+def dots(recorded: Records, question: Question, path: Path) -> None:
+    """A row for each variant, a dot for each seed, and marks for the bar and the best fill on the same pictures."""
+    paper, found = recorded.paper, [a for a in answers.variants(recorded, question) if a.runs]
+    figure = Figure(figsize=(7, 0.8 + 0.4 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for row, answer in enumerate(found):
+        values = [recorded.score(run, "test", answer.holes, paper.network) for run in answer.runs.values()]
+        axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.7, label=None if row else "network")
+        run = next(iter(answer.runs.values()))
+        best, value = answers.best_fill(recorded, run, "test", answer.holes)
+        bar = recorded.score(run, "test", answer.holes, paper.bar)
+        axes.plot([bar], [row], "|", color="C1", markersize=18, label=None if row else fills.label(paper.bar))
+        if best:
+            axes.plot([value], [row], "|", color="C2", markersize=18, label=None if row else "best classic fill")
+    axes.set_yticks(range(len(found)), [answer.label for answer in found])
+    axes.invert_yaxis()
+    axes.margins(y=0.2)
+    axes.set_xlabel(f"{evaluate.SCORES[paper.scores[0]].label}, test")
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    style = {"svg.hashsalt": "inpaintkit", "svg.fonttype": "none"}  # the same file each time, with text as text
+    with matplotlib.rc_context(style), runtime.atomic_write(path) as part:
+        figure.savefig(part, format="svg", metadata={"Date": None})
+
+
+def _surveys(paper: Paper) -> list[str]:
+    """What was measured on real pictures without training (tools/survey_*.py): SSIM, floors of a loss, filters."""
+    parts, ssim, floors, filters = [], [], [], []
+    for path in sorted(runtime.results_dir().glob(f"{paper.notebook}-survey-*.json")):
+        name, survey = path.stem.split("-survey-")[1], runtime.read_json(path)
+        floors.append({"data": name, "pictures": survey["pictures"], "mean of (1 - x)²": survey["floor"]}
+                      | {"standard error": survey["floor, standard error"]})  # fmt: skip
+        for holes, by_fill in survey["holes"].items():
+            for fill, kinds in by_fill.items():
+                row = {"data": name, "pictures": survey["pictures"], "holes": holes, "fill": fill}
+                ssim.append(row | {k: f"{v['mean']:.4f} ± {v['sd']:.4f}" for k, v in kinds.items()})
+    for path in sorted(runtime.results_dir().glob(f"{paper.notebook}-resize-*.json")):
+        for name, run in runtime.read_json(path)["filters"].items():
+            row = {"data": run["data"]["name"], "filter": name}
+            filters.append(row | {s["filler"]: s["hole MSE"]["mean"] for s in run["scores"] if "hole MSE" in s})
+    if ssim:
+        parts += ["## Untouched and mean-filled pictures of the real data sets",
+                  "SSIM of whole pictures by kind of window, mean ± standard deviation over pictures.",
+                  markdown(pd.DataFrame(ssim)),
+                  "The authors' target has a second channel of ones. It adds this constant to their training loss:",
+                  markdown(pd.DataFrame(floors))]  # fmt: skip
+    if filters:
+        parts += ["## What the resize filter is worth", "Hole MSE of the fills, 500 test pictures, one 20x20 hole.",
+                  markdown(pd.DataFrame(filters))]  # fmt: skip
+    return parts
+
+
+# --- the README's map -------------------------------------------------------------------------------------------------
+
+BEGIN, END = "<!-- map: written by python -m inpaintkit report -->", "<!-- end of map -->"
+BADGE = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com"
+BADGE += "/github/inpaintkit/inpaintkit/blob/main/notebooks/{}.ipynb)"
+
+
+def overview() -> str:
+    """The map: a row for each notebook, with the demo's score beside doing nothing and the best fill."""
+    first = {"notebook": "[00 · Masks and metrics](notebooks/00_masks_and_metrics.ipynb)"}
+    rows = [first | {"Colab": BADGE.format("00_masks_and_metrics"), "demo": "holes, fills and scores; no network"}]
+    for paper in papers.PAPERS.values():
+        if not (folder().parent.parent / "notebooks" / f"{paper.notebook}.ipynb").exists():
+            continue
+        number = paper.notebook.partition("_")[0]
+        row = {"notebook": f"[{number} · {paper.title}](notebooks/{paper.notebook}.ipynb)"}
+        row |= {"Colab": BADGE.format(paper.notebook)} | _demo(records.load(paper))
+        rows.append(row | {"all runs": f"[report](docs/reports/{paper.notebook}.md)"})
+    return markdown(pd.DataFrame(rows).fillna(""))
+
+
+def _demo(recorded: Records) -> dict[str, str]:
+    (demo,) = answers.variants(recorded, Question("demo", "", {"demo": {}}))
+    paper, cfg = recorded.paper, recorded.paper.Parameters.resolve({})
+    label = evaluate.SCORES[paper.scores[0]].label
+    row = {"demo": f"hole {demo.holes}, {cfg.size}x{cfg.size}, `{cfg.reading}`; {label} on test"}
+    if not demo.runs:
+        return row | {"network": answers.NOT_RUN}
+    run = next(iter(demo.runs.values()))
+    values = [recorded.score(r, "test", demo.holes, paper.network) for r in demo.runs.values()]
+    best, value = answers.best_fill(recorded, run, "test", demo.holes)
+    seconds = recorded.runs[recorded.runs["run"].isin(demo.runs.values())]
+    threads = ", ".join(map(str, sorted(seconds["threads"].unique())))
+    return row | {
+        "network": f"{records.per_seed(values)} ({len(values)} seeds)",
+        "do nothing": f"{recorded.score(run, 'test', demo.holes, 'nothing'):.4f}",
+        "best classic fill": f"{value:.4f} ({fills.label(best)})",
+        "training": f"{seconds['seconds'].median():.0f} s, {threads} thread(s)",
+    }
+
+
+def write_readme() -> Path:
+    """Puts `overview` into the README, between its two marks. Raises ValueError if it has none."""
+    path = folder().parent.parent / "README.md"
+    text = path.read_text(encoding="utf8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{path.name} has no place for the map: put {BEGIN} and {END} into it.")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    with runtime.atomic_write(path) as part:
+        part.write_text(f"{before}{BEGIN}\n\n{overview()}\n\n{END}{after}", encoding="utf8")
+    return path
