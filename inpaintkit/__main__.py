@@ -90,7 +90,7 @@ def _grid(given) -> int:
     out = (given.out or runtime.runs_dir("effects")).absolute()
     changed = parameters.parse(given.parameters)
     jobs = grid.plan(given.paper, given.question, given.profile, given.seeds, changed, out)
-    print(grid.describe(jobs))
+    print(grid.describe(jobs, given.at_once), flush=True)
     if not (given.run or given.dry_run):
         print("nothing was run: add --run (make grid RUN=1)")
         return 0

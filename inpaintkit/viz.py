@@ -3,7 +3,6 @@
 import html
 import inspect
 import io
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -143,7 +142,7 @@ class Table:
         cells = cells.where(~self.bold, "<b>" + cells + "</b>")
         styles = [{"selector": "th, td", "props": "text-align: right"}]
         styles += [{"selector": f".col{i}", "props": "text-align: left"} for i, words in enumerate(self.words) if words]
-        styler = Styler(cells, uuid="".join("rl"[words] for words in self.words), cell_ids=False)
+        styler = Styler(cells, uuid="columns-" + "".join("rl"[words] for words in self.words), cell_ids=False)
         page = styler.hide(axis="index").format_index(escape="html", axis=1).set_table_styles(styles).to_html()
         notes = "".join(f"<br><small>({i}) {html.escape(note)}</small>" for i, note in enumerate(self.notes, 1))
         return f"{page}<small>{html.escape(self.caption)}</small>{notes}"

@@ -220,11 +220,11 @@ def test_unknown_datasets_and_sizes_name_the_remedy(arguments, message):
 
 
 @pytest.mark.parametrize(("n", "parts"), [(2, (1, 1)), (3, (2, 1)), (5, (3, 2)), (40, (28, 12))])
-@pytest.mark.parametrize("paper", papers.PAPERS.values(), ids=str)
+@pytest.mark.parametrize("paper", papers.PAPERS)
 @pytest.mark.parametrize("profile", ["smoke", "demo"])
 def test_pictures_of_ones_own_are_parted_whatever_the_profiles_numbers(tmp_path, capsys, paper, profile, n, parts):
     folder = make_folder(tmp_path / "photos", n, size=(130, 130))
-    cfg = paper.Parameters.resolve({"profile": profile, "dataset": "folder", "data_dir": str(folder)})
+    cfg = papers.get(paper).Parameters.resolve({"profile": profile, "dataset": "folder", "data_dir": str(folder)})
     images = data.open_for(cfg)
     assert (len(images.train), len(images.test)) == parts
     said = capsys.readouterr().out

@@ -62,7 +62,7 @@ def test_pixels_can_have_a_rate_for_each_image():
 
 @pytest.mark.parametrize("rates", [[0.3, 1.0, 0.3], [0.3, 0.0, 0.3], [0.3, float("nan"), 0.3], [0.3, 0.3]])
 def test_rates_that_are_no_rates_or_too_few_are_refused(rates, generator):
-    with pytest.raises(ValueError, match="rate must lie between 0 and 1, one number for all or each of 3 images"):
+    with pytest.raises(ValueError, match=r"rate .* 3 images"):
         masking.pixels(3, 16, torch.tensor(rates), generator)
 
 
@@ -80,22 +80,16 @@ def test_every_kind_is_seeded_and_leaves_something_known_and_something_missing(k
     assert not torch.equal(draws[0][0], draws[0][1]), "every image must get a hole of its own"
 
 
-def test_composite_keeps_known_pixels_bit_for_bit(images, generator):
+def test_composite_and_apply_keep_known_pixels_bit_for_bit(images, generator):
     mask = masking.pixels(8, 64, 0.5, generator)
-    pred = torch.rand(images.shape, generator=generator) * 3 - 1
+    pred, holes = torch.rand(images.shape, generator=generator) * 3 - 1, mask.expand_as(images)
     full = masking.composite(images, pred, mask)
-    holes = mask.expand_as(images)
-    assert torch.equal(full[~holes], images[~holes])
     assert torch.equal(full[holes], pred[holes])
-
-
-@pytest.mark.parametrize(("fill", "value"), [("black", 0.0), ("white", 1.0), ("grey", 0.5)])
-def test_apply_fills_only_the_hole(images, generator, fill, value):
-    mask = masking.square(8, 64, 16, "random", generator)
-    masked = masking.apply(images, mask, fill)
-    holes = mask.expand_as(images)
-    assert (masked[holes] == value).all()
-    assert torch.equal(masked[~holes], images[~holes])
+    for fill, value in (("black", 0.0), ("white", 1.0), ("grey", 0.5)):
+        masked = masking.apply(images, mask, fill)
+        assert (masked[holes] == value).all()
+        assert torch.equal(masked[~holes], images[~holes])
+    assert torch.equal(full[~holes], images[~holes])
 
 
 def test_mean_fill_is_the_mean_of_known_pixels_only():
@@ -105,28 +99,27 @@ def test_mean_fill_is_the_mean_of_known_pixels_only():
     assert torch.allclose(masking.apply(image, mask, "mean")[mask], torch.tensor(0.25))
 
 
-def test_mask_from_a_picture_white_is_hole(tmp_path):
-    array = np.zeros((10, 12), np.uint8)
-    array[2:5, 3:7] = 255
-    Image.fromarray(array).save(tmp_path / "mask.png")
-    mask = masking.from_picture(tmp_path / "mask.png", (10, 12))
-    assert mask.sum() == 12
-    assert masking.bounding_box(mask)[0].tolist() == [2, 3, 5, 7]
+def test_mask_from_a_picture_white_is_hole_and_transparent_is_known(tmp_path):
+    """A mask painted on a transparent layer keeps its alpha: what was not painted is no hole, whatever its colour."""
+    grey, layer = np.zeros((10, 12), np.uint8), np.zeros((10, 12, 4), np.uint8)
+    grey[2:5, 3:7] = 255
+    layer[..., :3], layer[..., 3] = 255, grey
+    for name, array in (("grey.png", grey), ("layer.png", layer)):
+        Image.fromarray(array).save(tmp_path / name)
+        mask = masking.from_picture(tmp_path / name, (10, 12))
+        assert mask.sum() == 12
+        assert masking.bounding_box(mask)[0].tolist() == [2, 3, 5, 7]
 
 
-@pytest.mark.parametrize(("shade", "message"), [(0, "no hole"), (255, "nothing but hole")])
-def test_mask_picture_without_hole_or_without_known_pixels_is_refused(tmp_path, shade, message):
-    Image.new("L", (8, 8), shade).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=message):
-        masking.from_picture(tmp_path / "mask.png")
-
-
-def test_mask_picture_of_another_size_or_no_picture_is_refused(tmp_path):
-    Image.new("L", (8, 8)).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=r"8 wide and 8 high, the image 9 wide and 9 high"):
+def test_mask_pictures_that_cannot_be_used_are_named(tmp_path):
+    for shade, words in ((0, "no hole"), (255, "nothing but hole")):
+        Image.new("L", (8, 8), shade).save(tmp_path / "mask.png")
+        with pytest.raises(ValueError, match=rf"mask.png.*{words}"):
+            masking.from_picture(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"mask.png is 8 wide and 8 high.* 9 wide"):
         masking.from_picture(tmp_path / "mask.png", 9)
     (tmp_path / "mask.txt").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"mask.txt cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"mask.txt cannot be read"):
         masking.from_picture(tmp_path / "mask.txt")
 
 
@@ -163,16 +156,17 @@ def test_check_says_what_is_wrong(case):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda g: masking.square(1, 16, 16), "side must lie between 1 and 15"),
+        (lambda g: masking.square(1, 16, 16), "side .* 15"),
         (lambda g: masking.square(1, 16, 8, (0.0, 0.0)), "sticks out"),
-        (lambda g: masking.square(1, 16, 8, "left"), "place must be"),
-        (lambda g: masking.square(1, 16, 8, "random"), "needs a generator"),
-        (lambda g: masking.squares(1, 16, 4, 0, g), "count must be at least 1"),
-        (lambda g: masking.pixels(1, 16, 1.5, g), "rate must lie between 0 and 1"),
-        (lambda g: masking.draw("circle", 1, 16, g), "kind must be one of"),
-        (lambda g: masking.draw("square", 1, 16, g, 1.0), "amount must lie"),
-        (lambda g: masking.side_of(0.2, 100, "perimeter"), "ratio_of must be"),
-        (lambda g: masking.apply(_image(), HOLE, "red"), "fill must be one of"),
+        (lambda g: masking.square(1, 16, 8, "left"), "place"),
+        (lambda g: masking.square(1, 16, 8, "random"), "generator"),
+        (lambda g: masking.squares(1, 16, 4, 0, g), "count"),
+        (lambda g: masking.pixels(1, 16, 1.5, g), "rate"),
+        (lambda g: masking.draw("circle", 1, 16, g), "kind .*square"),
+        (lambda g: masking.draw("square", 1, 16, g, 1.0), "amount"),
+        (lambda g: masking.side_of(0.2, 100, "perimeter"), "ratio_of"),
+        (lambda g: masking.side_of(0.0, 100), "ratio"),
+        (lambda g: masking.apply(_image(), HOLE, "red"), "fill .*grey"),
     ],
 )
 def test_bad_arguments_name_the_parameter(call, message, generator):

@@ -106,31 +106,21 @@ def test_out_of_range_predictions_are_not_clamped():
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "words"),
     [
-        (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "needs a hole in every image"),
-        (
-            lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"),
-            "one number for the whole image",
-        ),
-        (lambda x: metrics.ssim(x, x, kind="msssim"), "kind must be one of"),
-        (lambda x: metrics.ssim(x[:, :, :8], x[:, :, :8]), "at least 11 pixels"),
-        (lambda x: metrics.nmse(x, x, value_range="[0,255]"), "value_range must be one of"),
+        (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "hole in every image"),
+        (lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"), "gauss11"),
+        (lambda x: metrics.ssim(x, x, kind="msssim"), "kind .*uniform7"),
+        (lambda x: metrics.ssim(x[:, :, :8], x[:, :, :8]), "11 pixels"),
+        (lambda x: metrics.nmse(x, x, value_range="[0,255]"), "value_range"),
+        (lambda x: metrics.mse(x[:1], x), "batch, height and width"),
+        (lambda x: metrics.mse(x, x, masking.square(1, 64, 9, "centre")), "batch, height and width"),
+        (lambda x: metrics.mse(x, x, masking.square(8, 32, 9, "centre")), "batch, height and width"),
     ],
 )
-def test_bad_arguments_name_the_remedy(call, message, images):
-    with pytest.raises(ValueError, match=message):
+def test_bad_arguments_name_the_remedy(call, words, images):
+    with pytest.raises(ValueError, match=words):
         call(images)
-
-
-def test_shapes_that_do_not_fit_are_refused(images):
-    for pred, mask in (
-        (images[:1], None),
-        (images, masking.square(1, 64, 9, "centre")),
-        (images, masking.square(8, 32, 9, "centre")),
-    ):
-        with pytest.raises(ValueError, match="must have the same batch, height and width"):
-            metrics.mse(pred, images, mask)
 
 
 @pytest.mark.parametrize("score", [metrics.mse, metrics.l1, metrics.psnr, metrics.nmse, metrics.ssim])

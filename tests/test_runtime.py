@@ -1,116 +1,125 @@
 import json
+import os
+import random
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from inpaintkit import runtime
 
-DECLARED = """# Defaults: papermill puts its own cell below this one
-profile: str = "demo"
-reading: str = "as_run"
-epochs: int = None
-lr: float = 1e-3
-side: int = None
-shuffle: bool = True
-"""
-ALLOWED = runtime.TRAINING | {"lr": (1e-6, 1.0), "side": {16, 32}}
+# --- seeds and device -------------------------------------------------------------------------------------------------
 
 
-def notebook(injected=None, before=(), after=()):
-    """The globals of a notebook in which the parameters cell, then papermill's cell, have run."""
-    cells = ["", *before, DECLARED, *(["# Parameters\n" + injected] if injected is not None else []), *after]
-    namespace = {}
-    for cell in cells:
-        exec(cell, namespace)
-    return namespace | {"In": cells}
+def test_seeds_and_generators_repeat_and_differ():
+    def draws(seed):
+        runtime.seed_everything(seed)
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+    assert draws(5) == draws(5)
+    assert all(a != b for a, b in zip(draws(5), draws(6), strict=True))
+    first, again, other = (torch.rand(3, generator=runtime.generator(seed)) for seed in (2, 2, 3))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
-def check(*arguments, **keywords):
-    return runtime.check_parameters(notebook(*arguments, **keywords), ALLOWED)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not limit a process to cores")
+def test_cores_are_those_that_the_process_may_use():
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + (
+        "from inpaintkit import runtime; print(runtime.cores())"
+    )
+    assert runtime.cores() == len(os.sched_getaffinity(0))
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "1"
 
 
-def test_nothing_injected_is_silent(capsys):
-    assert check() == {
-        "profile": "demo",
-        "reading": "as_run",
-        "epochs": None,
-        "lr": 1e-3,
-        "side": None,
-        "shuffle": True,
-    }
-    assert capsys.readouterr().out == ""
+def test_precision_is_mixed_only_where_it_was_asked_for_or_helps():
+    cpu = torch.device("cpu")
+    assert [runtime.pick_precision(cpu, asked) for asked in ("auto", "bf16", "fp32")] == ["fp32", "bf16", "fp32"]
 
 
-def test_injected_values_come_through():
-    values = check('profile = "paper"\nepochs = 7\nlr = 1\nside = 32\n')
-    assert (values["profile"], values["epochs"], values["lr"], values["side"]) == ("paper", 7, 1, 32)
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_parameters_cell_rerun_by_hand_overrides_what_was_injected_before():
-    assert check(None, before=["# Parameters\nepochz = 3\n"])["epochs"] is None
+def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "results.json"
+    runtime.write_json(path, {"x": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        runtime.write_json(path, {"x": float("nan")})
+    assert json.loads(path.read_text()) == runtime.read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize(
-    ("injected", "message"),
-    [
-        ("epochz = 3", r"unknown parameter 'epochz': did you mean 'epochs'\?"),
-        ("qqq = 3", r"unknown parameter 'qqq': this notebook takes profile, reading"),
-        ('epochs = "abc"', r"epochs must be a whole number, and 'abc' is not\."),
-        ("epochs = 2.5", "epochs must be a whole number"),
-        ("epochs = True", "epochs must be a whole number"),
-        ("epochs = 0", "epochs must lie between 1 and 100000, and 0 does not"),
-        ('lr = "1e-3"', r"lr must be a number, and '1e-3' is not; in YAML, numbers like 1e-3 need a point: 1\.0e-03"),
-        ("lr = 2.0", "lr must lie between"),
-        ("lr = None", "lr must be a number"),
-        ('profile = "papre"', "profile must be one of demo, paper, smoke, and 'papre' is not"),
-        ("side = 20", "side must be one of 16, 32"),
-        ("shuffle = 1", "shuffle must be True or False"),
-    ],
-)
-def test_bad_parameters_end_with_one_sentence(injected, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        check(injected)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("content", [b"", b'{"scores": [1, 2', b"[1, 2]", b"7", b"\xff\xfe\x00", b"null"])
+def test_a_damaged_record_is_named_with_the_remedy(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path.name}.*delete") as caught:
+        runtime.read_json(path)
+    assert type(caught.value) is ValueError
 
 
-def test_a_runner_without_history_gets_the_values_and_still_the_ranges():
-    """nbval runs cells without storing them in the history."""
-    namespace = notebook() | {"In": [""]}
-    assert runtime.check_parameters(namespace, ALLOWED) == {
-        name: value for name, value in check().items() if name in ALLOWED
-    }
-    with pytest.raises(ValueError, match="side must be one of 16, 32"):
-        runtime.check_parameters(namespace | {"side": 17}, ALLOWED)
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(tmp_path):
+    def write():
+        with runtime.atomic_write(tmp_path / "file") as part:
+            part.symlink_to("/dev/full")
+            part.write_text("x" * 100_000)
+
+    with pytest.raises(OSError, match="file could not be written"):
+        write()
+    assert not list(tmp_path.iterdir())
 
 
-def test_missing_parameters_cell_is_named():
-    with pytest.raises(ValueError, match="run the cell that starts with"):
-        runtime.check_parameters({"In": ["x = 1"]}, ALLOWED)
+def test_runs_lie_in_one_place_whatever_folder_a_notebook_runs_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("INPAINTKIT_RUNS", "")
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path)
+    wanted = tmp_path / "runs" / "02_vae" / "demo"
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        assert runtime.runs_dir("02_vae/demo") == wanted
+    assert list(wanted.iterdir()) == []
+    assert runtime.runs_dir("02_vae", tmp_path / "mine") == tmp_path / "mine"
+    monkeypatch.setattr(runtime, "checkout", lambda: None)
+    assert runtime.runs_dir("02_vae").resolve() == tmp_path / "notebooks" / "runs" / "02_vae"
+    monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path / "elsewhere"))
+    assert runtime.runs_dir("02_vae") == tmp_path / "elsewhere" / "02_vae"
+    assert runtime.runs_dir("02_vae", tmp_path / "mine") == tmp_path / "mine"
 
 
-def test_precedence_profile_reading_user():
-    profiles = {"demo": {"epochs": 5, "side": 16, "dense": 1}, "smoke": {"epochs": 1}}
-    readings = {"as_run": {"dense": 2}}
-    cfg = runtime.configure(check("side = 32"), profiles, readings)
-    assert (cfg.epochs, cfg.dense, cfg.side) == (5, 2, 32)
-    assert cfg.sources["epochs"] == "profile demo"
-    assert cfg.sources["dense"] == "reading as_run"
-    assert cfg.sources["side"] == "given"
-    assert "epochs  = 5                        (profile demo)" in repr(cfg)
+def test_an_out_dir_that_cannot_be_made_is_named_at_once(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for out_dir in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"out_dir .*file") as caught:
+            runtime.runs_dir("02_vae", out_dir)
+        assert "\n" not in str(caught.value)
 
 
-def test_results_echo_every_parameter_and_their_provenance(tmp_path):
-    cfg = runtime.configure(check("epochs = 3"), {"demo": {"dense": 2}}, {"as_run": {}})
-    path = runtime.save_results(tmp_path / "new", cfg, torch.device("cpu"), scores={"a": 1.5})
-    saved = json.loads(path.read_text())
-    assert saved["parameters"]["epochs"] == 3
-    assert saved["parameters"]["dense"] == 2
-    assert saved["scores"] == {"a": 1.5}
-    assert torch.__version__.startswith(saved["versions"]["torch"])
-    assert {"date", "device", "threads", "git"} <= saved.keys()
+def test_fingerprint_sees_values_shape_and_type():
+    a = torch.arange(6, dtype=torch.uint8)
+    different = [a, a.view(2, 3), a.int(), a + 1, a.flip(0), a[:0]]
+    assert len({runtime.fingerprint(x) for x in different}) == len(different)
+    assert runtime.fingerprint(a) == runtime.fingerprint(a.numpy())
+
+
+def test_code_hash_sees_names_and_contents_and_neither_order_nor_line_ends(tmp_path):
+    for name, content in (("a.py", b"x = 1\n"), ("b.py", b"y = 2\n"), ("c.py", b"y = 2\n")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (tmp_path / f"{name}.py" for name in "abc")
+    before = runtime.code_hash(a, b)
+    assert runtime.code_hash(b, a) == before
+    assert len({before, runtime.code_hash(a), runtime.code_hash(a, c)}) == 3
+    a.write_bytes(b"x = 1\r\n")
+    assert runtime.code_hash(a, b) == before
+    a.write_bytes(b"x = 1  # more\n")
+    assert runtime.code_hash(a, b) != before
+
+
+# --- provenance -------------------------------------------------------------------------------------------------------
 
 
 def test_revision_is_this_checkouts_or_none(tmp_path, monkeypatch):
@@ -123,25 +132,9 @@ def test_revision_is_this_checkouts_or_none(tmp_path, monkeypatch):
     assert runtime.git_revision() is None, "somebody else's repository"
 
 
-def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
-    path = tmp_path / "results.json"
-    runtime.write_json(path, {"x": 1})
-    with pytest.raises(ValueError, match="Out of range float"):
-        runtime.write_json(path, {"x": float("nan")})
-    assert json.loads(path.read_text()) == {"x": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_fingerprint_sees_values_shape_and_type():
-    a = torch.arange(6, dtype=torch.uint8)
-    different = [a, a.view(2, 3), a.int(), a + 1, a.flip(0)]
-    assert len({runtime.fingerprint(x) for x in different}) == len(different)
-    assert runtime.fingerprint(a) == runtime.fingerprint(a.numpy())
-
-
-def test_generators_and_seeds_repeat():
-    runtime.seed_everything(5)
-    first = torch.rand(3)
-    runtime.seed_everything(5)
-    assert torch.equal(first, torch.rand(3))
-    assert torch.equal(*(torch.rand(3, generator=runtime.generator(2)) for _ in range(2)))
+def test_provenance_says_what_a_reader_needs_to_repeat_a_run():
+    said = runtime.provenance(torch.device("cpu"))
+    assert {"date", "device", "threads", "revision", "versions"} == said.keys()
+    assert said["threads"] == torch.get_num_threads()
+    assert torch.__version__.startswith(said["versions"]["torch"])
+    json.dumps(said)

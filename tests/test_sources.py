@@ -27,6 +27,7 @@ from torchvision.datasets import utils as torchvision_utils
 
 from inpaintkit import __main__, data
 from inpaintkit.data import download, pictures, sources
+from inpaintkit.papers import vae
 
 CONTENT = np.random.default_rng(0).bytes(3_500_000)  # more than three of the pieces that are written at a time
 CUT = 2_500_000
@@ -483,7 +484,7 @@ def test_caltech_comes_by_torchvision_with_its_background_class(tmp_path, server
     assert sum(assert_fetched_and_tidy("caltech101", tmp_path, server).notes.values()) == 0
 
 
-def test_the_two_crops_of_a_face_are_on_one_side_and_objects_leave_the_background_out(caltech101):
+def test_the_two_crops_of_a_face_are_on_one_side_and_objects_leave_the_background_out(tmp_path, caltech101):
     for seed in range(8):
         for dataset in ("caltech101", "caltech101:objects"):
             images = data.open(dataset, size=16, seed=seed)
@@ -494,6 +495,7 @@ def test_the_two_crops_of_a_face_are_on_one_side_and_objects_leave_the_backgroun
             assert not faces["train"] & faces["test"], (dataset, seed)
     assert not any("BACKGROUND" in name for side in images.names.values() for name in side)
     assert images.name == "caltech101:objects"
+    assert not list((tmp_path / "cache").rglob("*:*")), "Windows has no such names"
 
 
 def serve_flowers(server, table, members):
@@ -703,6 +705,9 @@ def test_data_dir_wins_over_the_cache_and_the_network(tmp_path, server, flowers)
         images = data.open("flowers102", data_dir=tmp_path / "mine", size=16, n_train=2, n_test=4)
     assert str(caught[0].message) == f"flowers102: {tmp_path}/mine/jpg holds 8 of its 12 pictures."
     assert images.names["test"] == [FLOWERS[i - 1] for i in (3, 4, 7, 8)]
+    cfg = vae.Parameters.resolve({"dataset": "flowers102", "data_dir": str(tmp_path / "mine"), "n_test": 4})
+    with pytest.warns(UserWarning, match="holds"):
+        assert data.open_for(cfg).names == data.open("flowers102", data_dir=tmp_path / "mine", size=16, n_test=4).names
     assert len(server.log) == asked
 
 

@@ -45,8 +45,7 @@ def refresh(path: Path) -> None:
             resources={"metadata": {"path": path.parent}},
         )
         client.execute()
-        pictures = Path(runs) / path.stem / "pictures.jpg"
-        if pictures.exists():
+        for pictures in Path(runs).glob(f"{path.stem}/**/pictures.jpg"):  # of its one run
             shutil.copy(pictures, ROOT / "results" / f"{path.stem}.jpg")
     clean(notebook)
     nbformat.validate(notebook)

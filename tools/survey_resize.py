@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from inpaintkit import data, evaluate, masking, runtime
+from inpaintkit import data, evaluate, fills, masking, metrics, runtime
 from inpaintkit.data import sources
 from inpaintkit.data.decoding import FILTERS
-from inpaintkit.models import classical
 
-SCORES = ["hole MSE", "image SSIM, global"]
+SCORES = ("hole_mse", "image_ssim_global")
 
 
 def main(name: str, folder: str) -> None:
@@ -24,11 +23,14 @@ def main(name: str, folder: str) -> None:
         before = f"{picture.width}x{picture.height}"  # of the first; in the recorded sets of all
     filters = {}
     for resize in FILTERS:
-        images = data.open(name, folder, size=100, colour=False, n_train=1, n_test=500, resize=resize)
+        images = data.open(name, data_dir=folder, size=100, colour=False, n_train=1, n_test=500, resize=resize)
         image = images.test.float() / 255
         mask = masking.squares(len(image), 100, 20, 1, runtime.generator(0))
-        rows = evaluate.score(classical.fills(), image, mask, SCORES)
-        filters[resize] = {"data": images.describe(), "scores": [row.to_json() for row in rows]}
+        scores = []
+        for row in evaluate.score(fills.fills(), image, mask, SCORES):
+            summaries = {evaluate.SCORES[score].label: metrics.summarise(v) for score, v in row.scores.items()}
+            scores.append({"filler": row.label} | ({"note": row.note} if row.note else summaries))
+        filters[resize] = {"data": images.describe(), "scores": scores}
     path = runtime.results_dir() / f"02_vae-resize-{name}.json"
     runtime.write_json(path, {"resized from": before, "filters": filters, **runtime.provenance(torch.device("cpu"))})
     print(path)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from inpaintkit import data, forensics, runtime
+from inpaintkit import data, runtime
+from inpaintkit.papers import vae
 
 
 def main(folder: str, n: str = "") -> None:
-    images = data.open("folder", folder, size=100, colour=False, n_train=1, n_test=int(n) if n else None)
-    measured = forensics.survey(images.test.float() / 255)
+    images = data.open("folder", data_dir=folder, size=100, colour=False, n_train=1, n_test=int(n) if n else None)
+    measured = vae.survey(images.test.float() / 255)
     content = {"data": images.describe(), **measured, **runtime.provenance(torch.device("cpu"))}
     path = runtime.results_dir() / f"02_vae-survey-{Path(folder).name}.json"
     runtime.write_json(path, content)

@@ -62,9 +62,9 @@ def place_hole(kind: str, size: int, amount: float, row: float, column: float) -
     """A hole of a kind around (row, column), as shares of the image; kinds without a place use them as a seed."""
     if kind == "square":
         side = min(masking.side_of(amount, size), size - 1)
-        half = side / 2 / size
-        inside = [min(max(place, half), 1 - half) for place in (row, column)]  # pushed back from the border
-        return masking.square(1, size, side, (inside[0], inside[1]))
+        first, last = side // 2, size - side + side // 2  # centres that leave the hole inside
+        y, x = (min(max(round(place * size), first), last) for place in (row, column))
+        return masking.square(1, size, side, (y / size, x / size))
     return masking.draw(kind, 1, size, runtime.generator(round(1000 * row + column * 20)), amount)
 
 
@@ -94,6 +94,6 @@ def _tiles(pictures: dict[str, torch.Tensor]) -> str:
         tiles.append(
             f'<figure style="display:inline-block;margin:4px;text-align:center">'
             f'<img width="140" style="image-rendering:pixelated" src="data:image/png;base64,{source}">'
-            f"<figcaption>{name}</figcaption></figure>"
+            f"<figcaption>{html.escape(name)}</figcaption></figure>"
         )
     return "".join(tiles)

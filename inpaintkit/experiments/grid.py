@@ -4,8 +4,12 @@ A run's folder carries its identity, so what is finished is never repeated, and 
 lives apart from the kit (``uv tool run``): it needs Python 3.11, and other versions than the kit allows.
 """
 
+import contextlib
+import difflib
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,13 +20,20 @@ import torch
 
 from inpaintkit import papers, runtime
 from inpaintkit.contracts import Paper
+from inpaintkit.data import sources
 from inpaintkit.experiments import answers, questions, records
 from inpaintkit.experiments.run import name, run
 from inpaintkit.parameters import Training
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 SNAKEMAKE = "snakemake==9.27.1"
-SLURM = "snakemake-executor-plugin-slurm==2.9.0"
+SLURM = "snakemake-executor-plugin-slurm==2.8.0"
 GFLOPS = 122.0  # of `doctor.speed` on the machine where the costs in papers/*.toml were measured
+START_SECONDS = 8  # of a run: imports, pictures, fills
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,10 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """What `python -m inpaintkit` runs."""
+        """What `python -m inpaintkit` runs, in whatever folder."""
         given = {n: getattr(self.cfg, n) for n, source in self.cfg._sources.items() if source == "given"}
+        if "data_dir" in given:
+            given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
         return ["run", self.paper.id, *(f"{n}={v!r}" for n, v in given.items()), "--out", str(self.folder), "--slim"]
 
 
@@ -58,40 +71,69 @@ def plan(
 
     Raises ValueError for an unknown paper, question or parameter, before anything is run.
     """
-    chosen = list(papers.PAPERS.values()) if paper == "all" else [papers.get(one) for one in paper.split(",")]
+    names = papers.PAPERS if paper == "all" else dict.fromkeys(paper.replace(" ", "").split(","))
     out = out or runtime.runs_dir("effects")
-    if question not in ("all", "") and len(chosen) > 1:  # of the works that have it
-        chosen = [one for one in chosen if set(question.split(",")) & questions.questions(one).keys()] or chosen
-    jobs = []
-    for one in chosen:
-        for cfg in questions.configurations(one, question, profile, tuple(seeds) if seeds else None, given):
-            with torch.device("meta"):  # refuses what cannot be
-                weights = sum(p.numel() for p in one.build(cfg).parameters())
-            jobs.append(Job(one, cfg, out / name(one, cfg), weights))
+    jobs, sizes = [], {}
+    for one, asked in _asked([papers.get(n) for n in names], question).items():
+        for cfg in questions.configurations(one, asked, profile, tuple(seeds) if seeds else None, given):
+            network = repr((one.id, cfg.identifying() | {"seed": 0}))
+            if network not in sizes:
+                with torch.device("meta"):  # refuses what cannot be
+                    sizes[network] = sum(p.numel() for p in one.build(cfg).parameters())
+            jobs.append(Job(one, cfg, out / name(one, cfg), sizes[network]))
     return jobs
 
 
-def describe(jobs: Sequence[Job]) -> str:
-    """A plan in words: runs, what is done, hours on one processor core pair, disk."""
-    lines, hours, disk = [], 0.0, 0
+def _asked(chosen: list[Paper], question: str) -> dict[Paper, str]:
+    """The questions of each work; of several works, those that have them. Raises ValueError for one that none has."""
+    if question in ("all", "", "none") or len(chosen) == 1:
+        return dict.fromkeys(chosen, question)
+    wanted = [asked.strip() for asked in question.split(",")]
+    known = {one: questions.questions(one) for one in chosen}
+    everywhere = {asked for of_one in known.values() for asked in of_one}
+    for unknown in [asked for asked in wanted if asked not in everywhere]:
+        near = difflib.get_close_matches(unknown, everywhere, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(everywhere))}."
+        raise ValueError(f"unknown question {unknown!r}: {hint}")
+    own = {one: ",".join(asked for asked in wanted if asked in of_one) for one, of_one in known.items()}
+    return {one: asked for one, asked in own.items() if asked}
+
+
+def describe(jobs: Sequence[Job], at_once: int = 2) -> str:
+    """A plan in words: runs, what is done, time on two cores, disk, data sets that are not here."""
+    lines, total = [], 0.0
     for paper in dict.fromkeys(job.paper for job in jobs):
         mine = [job for job in jobs if job.paper is paper]
-        open_jobs = [job for job in mine if not job.done]
-        own = sum(_seconds(job) for job in open_jobs) / 3600
-        lines.append(f"{paper.id}: {len(mine)} runs, {len(mine) - len(open_jobs)} done, about {own:.1f} hours to go")
-        hours += own
-        disk += max((12 * job.weights for job in open_jobs), default=0)  # with Adam's two moments, float32
-    total = f"{len(jobs)} runs, {sum(job.done for job in jobs)} done; about {hours:.1f} hours to go on two cores, one "
-    total += f"run at a time, as measured at {GFLOPS:.0f} GFLOP/s; disk for checkpoints: {2 * disk / 1e9:.2f} GB"
-    return "\n".join([*lines, total])
+        own = sum(_seconds(job) for job in mine if not job.done)
+        lines.append(f"{paper.id}: {len(mine)} runs, {sum(job.done for job in mine)} done, about {_time(own)} to go")
+        total += own
+    todo = [job for job in jobs if not job.done]
+    disk = sum(sorted(job.weights for job in todo)[-at_once:]) * 12 * 2  # Adam's two moments; the old file beside
+    missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sources.known())
+    lines.append(
+        f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {_time(total)} to go on two cores of {GFLOPS:.0f} "
+        f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e9:.1f} GB"
+    )
+    for dataset in sorted(one for one in missing if not sources.cached(one)):
+        lines.append(f"the data set {dataset} is not here: python -m inpaintkit fetch {dataset}")
+    return "\n".join(lines)
 
 
 def _seconds(job: Job) -> float:
-    """A rough time: the measured one of the profile."""
-    cost = questions.table(job.paper).get("cost", {})
-    if job.cfg.profile == "paper":
-        return cost.get("step_seconds", 0) * cost.get("steps", 0)
-    return cost.get("demo_seconds", 60) * (1.0 if job.cfg.profile == "demo" else 0.1)
+    """A rough time: that of the work's demo or paper profile, by pictures and epochs."""
+    cost, cfg = questions.table(job.paper).get("cost", {}), job.cfg
+    usual = job.paper.Parameters.resolve({"profile": "paper" if cfg.profile == "paper" else "demo"})
+    share = cfg.epochs / usual.epochs
+    if cfg.n_train and usual.n_train:
+        share *= cfg.n_train / usual.n_train
+    measured = cost.get("step_seconds", 0) * cost.get("steps", 0) if cfg.profile == "paper" else None
+    return START_SECONDS + share * (cost.get("demo_seconds", 60) if measured is None else measured)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def loop(paper: Paper, names: str, seeds: Sequence[int] | None = None) -> records.Records:
@@ -134,7 +176,7 @@ def execute(jobs: Sequence[Job], out: Path, *, at_once: int = 2, slurm: bool = F
     """Runs a plan, ``at_once`` runs at a time with one thread each; returns the jobs that are not finished afterwards.
 
     What is done is not repeated; one that fails does not stop the others. Raises RuntimeError with one sentence where
-    Snakemake cannot be started.
+    Snakemake cannot be started, and KeyboardInterrupt when it was stopped.
     """
     folder = Path(__file__).parent.parent.parent / "grid"
     if not (folder / "Snakefile").exists():
@@ -142,31 +184,69 @@ def execute(jobs: Sequence[Job], out: Path, *, at_once: int = 2, slurm: bool = F
     todo = [job for job in jobs if not job.done]
     if not todo:
         return []
-    out.mkdir(parents=True, exist_ok=True)
-    plan_file = out / "plan.json"
-    entries = {str(job.folder.relative_to(out)): job.command for job in todo}
-    runtime.write_json(plan_file, {"python": sys.executable, "jobs": entries})
     command = [*engine(), *(["--with", SLURM] if slurm else []), "snakemake"]
-    command += ["--snakefile", str(folder / "Snakefile"), "--directory", str(out), "--config", f"plan={plan_file}"]
+    command += ["--snakefile", str(folder / "Snakefile"), "--directory", str(out)]
     command += ["--profile", str(folder / ("slurm" if slurm else "local"))]
-    command += ["--dry-run"] if dry else [] if slurm else ["--cores", str(at_once)]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    code = subprocess.call(command, env=os.environ | threads)
-    if code and not dry and all(not job.folder.exists() for job in todo):
-        raise RuntimeError("Snakemake could not be started; its message is above.")
+    command += [] if slurm else ["--cores", str(at_once)]
+    command += ["--dry-run"] if dry else []
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out) as lock:
+        entries = {job.folder.relative_to(out).as_posix(): job.command for job in todo}
+        runtime.write_json(out / "plan.json", {"python": sys.executable, "jobs": entries})
+        (out / "started").unlink(missing_ok=True)
+        code = _call(command, lock)
+        started = (out / "started").exists()
+    if code and not started:
+        raise RuntimeError("Snakemake could not run the plan; its message is above.")
     return [] if dry else [job for job in todo if not job.done]
+
+
+@contextlib.contextmanager
+def _alone(out: Path):
+    """Yields a locked file. Snakemake inherits it: the lock ends with it, even if this process is killed before."""
+    if fcntl is None:
+        raise RuntimeError("many runs at once need Linux or macOS; on Windows, use WSL.")
+    with (out / "plan.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(f"{out} is in use: its runs go on in another process, wait for it or end it.") from error
+        yield file
+
+
+def _call(command: list[str], lock) -> int:
+    """The exit code of Snakemake. It and its runs are a process group, to which Ctrl-C and SIGTERM are passed on: runs
+    save and stop. Raises KeyboardInterrupt then."""
+    came, threads = [], {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=os.environ | threads, start_new_session=True, pass_fds=[lock.fileno()])
+
+    def stop(number, _):
+        came.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # SIGINT is ignored below nohup
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+    return code
 
 
 def finish(jobs: Sequence[Job]) -> list[str]:
     """Records what a plan has left in results/, and says which claims hold; sentences for the terminal."""
     said = []
     for paper in dict.fromkeys(job.paper for job in jobs):
-        done = records.collect(paper, [job.folder for job in jobs if job.paper is paper])
+        done = records.Records(paper)
         try:
+            done = records.collect(paper, [job.folder for job in jobs if job.paper is paper])
             said.append(f"{paper.id}: recorded in {records.record(done)}")
             done = records.load(paper)
         except ValueError as error:
-            said.append(f"{paper.id}: not recorded. {error}")
+            said.append(f"not recorded: {error}")
         for claim in answers.claims(done):
             mark = "" if claim.verdict in (claim.expected, "not tested") else f", BUT {claim.expected.upper()} IS SAID"
             said.append(f"  {claim.verdict}{mark}: {claim.text} ({claim.why})")

@@ -1,0 +1,111 @@
+"""Tables, figures and explorers: what they show, and how large they are."""
+
+import io
+import re
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from inpaintkit import masking, viz
+from inpaintkit.apps import widgets
+from inpaintkit.papers import autoencoder
+
+ROWS = [
+    {"filler": "<a>", "hole MSE": 0.25, "test: hole PSNR, dB": 9.123, "seeds": 3, "spread": 0.5},
+    {"filler": "b", "hole MSE": 0.5, "test: hole PSNR, dB": np.float32(20), "seeds": 12345, "spread": np.nan},
+    {"filler": "c", "note": "why & how"},
+]
+
+
+def bold(table):
+    return re.findall("<b>(.*?)</b>", table._repr_html_())
+
+
+def test_a_table_marks_the_best_of_every_score_alone():
+    assert bold(viz.Table(ROWS, best=True)) == ["0.2500", "20.0"]
+    assert bold(viz.Table(pd.DataFrame(ROWS, index=[1, 1, 2]), best=True)) == ["0.2500", "20.0"]
+    assert bold(viz.Table(ROWS)) == []
+    assert bold(viz.Table([{"hole MSE": None}, {"hole MSE": float("nan")}], best=True)) == []
+    assert bold(viz.Table([{"hole MSE": "0.1 [0.0, 0.2]"}], best=True)) == []
+
+
+@pytest.mark.parametrize("rows", [ROWS, pd.DataFrame(ROWS)], ids=["rows", "frame"])
+def test_a_table_rounds_counts_and_tells_what_is_missing(rows):
+    lines = repr(viz.Table(rows, "the caption", digits=2)).splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["<a>", "0.2500", "9.1", "3", "0.50"],
+        ["b", "0.5000", "20.0", "12,345", "–"],
+        ["c", "(1)", "–", "–", "–", "–"],
+    ]
+    assert lines[4:] == ["the caption", "(1) why & how"]
+
+
+def test_a_table_is_html_without_markup_of_its_contents_addresses_or_waste():
+    table = viz.Table([{"<column>": "<a>", "note": "<n>"}], "<caption>")
+    for words in ("column", "a", "n", "caption"):
+        assert f"&lt;{words}&gt;" in table._repr_html_()
+        assert f"<{words}>" not in table._repr_html_()
+    for page in (table._repr_html_, table.__repr__, viz.Table([])._repr_html_):
+        assert page() == page()
+        assert "0x" not in page()
+    rows = [{"filler": f"filler {i}"} | {f"score {j}": i / 7 + j for j in range(5)} for i in range(10)]
+    assert len(viz.Table(rows, best=True)._repr_html_()) < 6000
+
+
+def test_the_style_of_a_table_does_not_reach_another():
+    pages = [viz.Table(rows)._repr_html_() for rows in ([{"a": "word", "b": 1}], [{"a": 1, "b": "word"}])]
+    ids = [set(re.findall(r"#(T_[\w-]+)", page)) for page in pages]
+    assert len(ids[0]) == len(ids[1]) == len(ids[0] | ids[1]) - 1
+    assert all(f'id="{next(iter(own))}"' in page for own, page in zip(ids, pages, strict=True))
+
+
+def test_figures_are_written_and_closed(images, tmp_path):
+    rows = {"$a^": images, "mask": masking.square(8, 64, 9, "centre")}
+    titles = ["cost$", "$x_$", r"a\$b", *"abcde"]  # names of files, no formulas
+    viz.grid(rows, titles, save=tmp_path / "new" / "grid.jpg")
+    viz.curves({"x": ([1, 2], [3, 4], [1, 1])}, "x", "y", {"level": 2.0}, log="xy", save=tmp_path / "curves.png")
+    viz.bars({"g": {"a": 1.0, "b": 2.0}}, "y", save=tmp_path / "bars.png")
+    formats = {path.name: Image.open(path).format for path in tmp_path.rglob("*.*")}
+    assert formats == {"grid.jpg": "JPEG", "curves.png": "PNG", "bars.png": "PNG"}
+    assert plt.get_fignums() == []
+
+
+def test_shown_source_is_the_shipped_source():
+    assert "def hole_loss" in viz.show_source(autoencoder.hole_loss).data
+
+
+# --- explorers --------------------------------------------------------------------------------------------------------
+
+
+def find(widget, kind):
+    children = getattr(widget, "children", ())
+    return ([widget] if isinstance(widget, kind) else []) + [found for child in children for found in find(child, kind)]
+
+
+def test_explorer_follows_its_controls():
+    box = widgets.explore(64)
+    (view,), hole = find(box, ipywidgets.HTML), find(box, ipywidgets.Dropdown)[1]
+    assert view.value.count("<img") == 1 + len(widgets.SHOWN)
+    assert "do nothing" in view.value
+    for control, value in [
+        *((hole, kind) for kind in (*masking.KINDS[1:], "square")),
+        *((slider, 0.95) for slider in find(box, ipywidgets.FloatSlider)),
+        *((slider, 0.0) for slider in find(box, ipywidgets.FloatSlider)[1:]),  # pushed inside, not refused
+    ]:
+        before, control.value = view.value, value
+        assert view.value != before, (control.description, value)
+        assert "hole:" in view.value
+
+
+@pytest.mark.parametrize("version", [7, 8])
+def test_own_photograph_in_both_versions_of_ipywidgets(version):
+    file = io.BytesIO()
+    Image.new("RGB", (80, 90), "red").save(file, "PNG")
+    content = {"content": file.getvalue()}
+    value = {"red.png": content} if version == 7 else (content,)
+    assert widgets._own_photograph(value, 64).shape == (1, 3, 64, 64)
+    assert widgets._own_photograph({} if version == 7 else (), 64) is None
