@@ -53,7 +53,7 @@ def seconds(function) -> float:
 
 
 def opened(folder: Path) -> data.Images:
-    return data.open("folder", folder, size=SIZE)
+    return data.open("folder", data_dir=folder, size=SIZE)
 
 
 def build(folder: Path, repeats: int = 5) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from inpaintkit import data
-from inpaintkit.models import baselines
+from inpaintkit.papers import baselines
 
 
 def timed(function):

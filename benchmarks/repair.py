@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from inpaintkit import data, repair
-from inpaintkit.models import context_encoder
+from inpaintkit import data
+from inpaintkit.apps import repair
+from inpaintkit.papers import context_encoder
 
 WIDTH, HEIGHT, SOLID = 6000, 4000, 400
 METHODS = ("telea", "network 64", "network 128")

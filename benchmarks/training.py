@@ -1,8 +1,10 @@
-"""One training step of each network: as it is set up here against the plain way, side by side in one run.
+"""One training step of each work: as it is set up here against the plain way, side by side in one run.
 
-Each way runs in a process of its own, because glibc's memory setting cannot be taken back.
+Each way runs in a process of its own, because glibc's memory setting cannot be taken back. Names of cases on the
+command line choose some; --list prints them all.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -10,54 +12,49 @@ from statistics import median
 
 import torch
 
-from inpaintkit import runtime
-from inpaintkit.models import autoencoder, context_encoder, ssrgan, vae
+from inpaintkit import papers, runtime
+from inpaintkit.experiments import questions
 
-CASES = {  # name: (pictures in a batch, steps to time, pictures in an epoch of the paper)
-    "autoencoder 64": (10, 40, None),
-    "autoencoder 128": (10, 20, 3341),
-    "VAE 52": (32, 20, None),
-    "VAE 100": (32, 6, 25_000),
-    "GAN 64": (8, 60, None),
-    "GAN-without-D 64": (8, 60, None),
-    "GAN 128": (8, 20, 14_900),
-    "GAN-without-D 128": (8, 20, 14_900),
-    "SSRGAN 64": (8, 60, None),
-    "SSRGAN-as-written 64": (8, 40, None),
-    "SSRGAN 128": (4, 4, 1020),
-    "SSRGAN-as-written 128": (4, 4, 1020),
+FURTHER = {  # what else is worth a line: {work: {words: parameters}}
+    "context_encoder": {"without D": {"weight_adv": 0.0}},
+    "ssrgan": {"as written": {"reading": "as_written", "batch_size": 8}},
 }
+LARGEST = {"ssrgan": 4}  # pictures of the paper's size in a batch; its own 64 fill 24 GB
+WAYS = {"plain": (0, 0), "freed memory kept": (1, 0), "and fused Adam, channels last": (1, 1)}
+SECONDS = 8  # of timed steps for each case and way
+
+
+def cases() -> dict[str, tuple[str, dict]]:
+    """{name: (work, parameters)}: every work at its demo's and at its paper's size."""
+    found = {}
+    for paper in papers.PAPERS.values():
+        for words, changed in ({"": {}} | FURTHER.get(paper.id, {})).items():
+            for profile in ("demo", "paper"):
+                given = {"profile": profile, "reading": "fixed"} | changed
+                if profile == "paper" and paper.id in LARGEST:
+                    given["batch_size"] = LARGEST[paper.id]
+                found[f"{paper.id}, {profile}" + (f", {words}" if words else "")] = (paper.id, given)
+    return found
 
 
 def build(case: str):
-    """The recipe and a batch of random pictures: notebook 01's network; 02's (52: demo, 100: the article's); 03's (64:
-    demo, 128: the author's), also without its discriminator; 04's (64: demo, 128: the paper's, in small batches).
-    """
-    name, size = case.split()
-    n, size = CASES[case][0], int(size)
-    if name == "autoencoder":
-        return autoencoder.Recipe(autoencoder.Autoencoder(size)), torch.rand(n, 3, size, size)
-    given = {"profile": "paper" if size >= 100 else "demo", "reading": "fixed", "seed": 0}
-    if name.startswith("GAN"):
-        given["weight_adv"] = 0.0 if name.endswith("D") else 0.001
-        cfg = runtime.configure(given, context_encoder.PROFILES, context_encoder.READINGS)
-        recipe = context_encoder.Recipe(*context_encoder.from_config(cfg), cfg, steps_per_epoch=100)
-        return recipe, torch.rand(n, 3, size, size)
-    if name.startswith("SSRGAN"):
-        given["reading"] = "as_written" if name.endswith("written") else "fixed"
-        cfg = runtime.configure(given | {"epochs": 100}, ssrgan.PROFILES, ssrgan.READINGS)
-        return ssrgan.Recipe(*ssrgan.from_config(cfg), cfg), torch.rand(n, 3, cfg.crop, cfg.crop)
-    cfg = runtime.configure(given, vae.PROFILES, vae.READINGS)
-    return vae.Recipe(vae.from_config(cfg), cfg), torch.rand(n, 1, size, size)
+    """The parameters, the recipe and a batch of random pictures."""
+    work, given = cases()[case]
+    paper = papers.get(work)
+    cfg = paper.Parameters.resolve(given)
+    shape = (cfg.batch_size, 3 if getattr(cfg, "colour", True) else 1, cfg.size, cfg.size)
+    pictures, _ = paper.training_set(torch.randint(0, 256, shape, dtype=torch.uint8), cfg)
+    recipe = paper.recipe(paper.build(cfg), cfg, steps_per_epoch=100)
+    return cfg, recipe, pictures[: cfg.batch_size].float() / 255
 
 
-def measure(case: str, kept_memory: bool, fused_channels_last: bool) -> tuple[float, int]:
-    """Median seconds of a step, and the number of parameters."""
+def measure(case: str, kept_memory: int, fused_channels_last: int) -> dict:
+    """Median seconds of a step, what was in it."""
     torch.set_num_threads(2)
     if kept_memory:
         runtime.keep_freed_memory()
     torch.manual_seed(0)
-    recipe, image = build(case)
+    cfg, recipe, image = build(case)
     if not fused_channels_last:
         recipe.modules.to(memory_format=torch.contiguous_format)
         for name, adam in recipe.optimisers.items():
@@ -65,35 +62,44 @@ def measure(case: str, kept_memory: bool, fused_channels_last: bool) -> tuple[fl
             recipe.optimisers[name] = torch.optim.Adam(adam.param_groups[0]["params"], **options)
     generator = runtime.generator(0)
     times = []
-    for _ in range(CASES[case][1]):
+    while len(times) < 4 or (sum(times) < SECONDS and len(times) < 60):
         masked, mask = recipe.corrupt(image, generator)
         started = time.perf_counter()
         recipe.step((image, masked, mask), generator)
         times.append(time.perf_counter() - started)
-    return median(times[len(times) // 4 :]), sum(p.numel() for p in recipe.modules.parameters())
+    parameters = sum(p.numel() for p in recipe.modules.parameters())
+    return {"seconds": median(times[len(times) // 4 :]), "batch": cfg.batch_size, "parameters": parameters}
 
 
-def main():
-    if len(sys.argv) > 1:
-        case, kept_memory, fused = sys.argv[1:]
-        print(*measure(case, kept_memory == "1", fused == "1"))
+def whole_training(case: str, found: dict) -> str:
+    """What a step's time means for the training that the paper describes."""
+    work, given = cases()[case]
+    paper = papers.get(work)
+    steps = questions.table(paper).get("cost", {}).get("steps")
+    if given["profile"] != "paper" or not steps:
+        return ""
+    own_batch = paper.Parameters.resolve({"profile": "paper"}).batch_size
+    return f", {found['seconds'] * own_batch / found['batch'] * steps / 3600:.0f} hours for the paper's {steps:,} steps"
+
+
+def main(chosen: list[str]) -> None:
+    if chosen[:1] == ["--measure"]:
+        print(json.dumps(measure(chosen[1], *map(int, chosen[2:]))))
         return
-    for case, (n, _, epoch) in CASES.items():
+    if chosen == ["--list"]:
+        print("\n".join(cases()))
+        return
+    for case in chosen or cases():
         plain = None
-        for name, options in {
-            "plain": ("0", "0"),
-            "freed memory kept": ("1", "0"),
-            "and fused Adam, channels last": ("1", "1"),
-        }.items():
-            command = [sys.executable, __file__, case, *options]
-            out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-            seconds = float(out[0])
+        for way, options in WAYS.items():
+            command = [sys.executable, __file__, "--measure", case, *map(str, options)]
+            found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
             if plain is None:
-                print(f"{case}x{case.split()[1]}, batch {n}, {int(out[1]):,} parameters")
-                plain = seconds
-            minutes = f", {seconds * epoch / n / 60:.1f} minutes an epoch of {epoch:,}" if epoch else ""
-            print(f"  {name:30} {1e3 * seconds:6.1f} ms a step, x{plain / seconds:.2f}{minutes}")
+                print(f"{case}: batch {found['batch']}, {found['parameters']:,} parameters")
+                plain = found["seconds"]
+            faster = f"x{plain / found['seconds']:.2f}{whole_training(case, found)}"
+            print(f"  {way:30} {1e3 * found['seconds']:7.1f} ms a step, {faster}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -96,7 +96,7 @@ def _grid(given) -> int:
         return 0
     failed = grid.execute(jobs, out, at_once=given.at_once, slurm=given.slurm, dry=given.dry_run)
     for job in failed:
-        print(f"not finished: {job.folder} (see run.log there)")
+        print(f"not finished: {job.folder}: {job.why}")
     if given.command == "effects" and not given.dry_run:
         print("\n".join(grid.finish(jobs)))
     return 1 if failed else 0

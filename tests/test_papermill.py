@@ -2,6 +2,7 @@
 whoever changes a parameter and runs all again is not refused.
 """
 
+import ast
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
 from inpaintkit import papers
-from inpaintkit.apps import course
+from inpaintkit.experiments import questions
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 WORKS = {paper.notebook: paper for paper in papers.PAPERS.values()}
@@ -95,109 +96,57 @@ def test_wrong_parameters_fail_under_bare_papermill(runs, case):
 
 
 class Student:
-    """One kernel: changes values of the parameters cell, and runs all cells up to the training (or before it) again."""
+    """One kernel: changes the parameters cell, and runs again all cells that lead to the training, and it."""
 
-    def __init__(self, name, runs):
-        self.notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-        sources = [cell.source if cell.cell_type == "code" else "" for cell in self.notebook.cells]
-        self.parameters = next(i for i, source in enumerate(sources) if source.startswith("# Defaults"))
-        self.fit = next(i for i, source in enumerate(sources) if "training.fit(" in source)
-        self.defaults = sources[self.parameters]
-        self.client = NotebookClient(self.notebook, timeout=240, resources={"metadata": {"path": str(runs)}})
+    def __init__(self, name, folder):
+        notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        self.fit = next(cell for cell in cells if "training.fit(" in cell.source)
+        self.cells, needed = [], set()
+        for cell in reversed(cells[: cells.index(self.fit) + 1]):  # only what the training needs
+            nodes = list(ast.walk(ast.parse(cell.source.replace("%pip", "pass # "))))
+            made = {getattr(node, "asname", None) or getattr(node, "name", None) for node in nodes}
+            made |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            if cell is self.fit or made & needed or cell.source.startswith("# Defaults"):
+                self.cells.insert(0, cell)
+                needed = needed - made | {node.id for node in nodes if isinstance(node, ast.Name)} - made
+        self.cells.append(nbformat.v4.new_code_cell("print(out, history.steps[-1], history.resumed_from)"))
+        self.parameters = next(cell for cell in self.cells if cell.source.startswith("# Defaults"))
+        self.defaults = self.parameters.source
+        notebook.cells = self.cells
+        self.client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(folder)}})
 
-    def run(self, train=True, **changed):
-        """What the last cell prints: the run's folder, its steps, and the step from which it continued."""
-        lines = [f"{name}: object = {value!r}  # set" for name, value in changed.items()]
-        cells = self.notebook.cells
-        cells[self.parameters].source = "\n".join([self.defaults, *lines])
-        last = "print(out, history.steps[-1], history.resumed_from)" if train else "print(out, 0, 0)"
-        code = [i for i in range(self.fit + train) if cells[i].cell_type == "code"]
-        for index in code:
-            self.client.execute_cell(cells[index], index)
-        cell = nbformat.v4.new_code_cell(last)
-        cells.append(cell)
-        self.client.execute_cell(cell, len(cells) - 1)
-        return cell.outputs[0].text.split()
+    def run(self, **changed):
+        """Folder and steps of the run, and the step from which it continued."""
+        lines = [f"{name}: object = {value!r}  # changed" for name, value in changed.items()]
+        self.parameters.source = "\n".join([self.defaults, *lines])
+        for index, cell in enumerate(self.cells):
+            self.client.execute_cell(cell, index)
+        return self.cells[-1].outputs[0].text.split()
 
 
 @pytest.mark.parametrize("name", WORKS)
 def test_whoever_changes_a_parameter_and_runs_all_again_is_not_refused(name, tmp_path, monkeypatch):
     monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    student = Student(name, tmp_path)
+    student, own = Student(name, tmp_path), str(tmp_path / "own")
+    question = next(iter(questions.questions(WORKS[name])))
     with student.client.setup_kernel():
         with pytest.raises(CellExecutionError, match="unknown question 'nonsense'"):
-            student.run(experiments="nonsense", profile="smoke")
+            student.run(profile="smoke", experiments="nonsense")
         assert not list(tmp_path.rglob("checkpoint.pt")), "refused before the training"
         smoke, steps, _ = student.run(profile="smoke")
-        demo, *_ = student.run(train=False, seed=1)  # a demo's training takes a minute: it must only find no other run
-        assert smoke != demo
-        assert not (Path(demo) / "checkpoint.pt").exists()
-        other, *_ = student.run(profile="smoke", seed=1)
-        assert student.run(profile="smoke") == [smoke, steps, steps], "a finished run is continued at its end"
-        assert smoke != other
-        # in a folder that the student named, more epochs and questions continue a finished run
-        own = str(tmp_path / "own")
+        assert student.run(profile="smoke", seed=1)[0] != smoke
+        assert student.run(profile="smoke") == [smoke, steps, steps], "a finished run is found again"
+        # a folder of one's own: more epochs and questions continue a finished run, another run is refused
         student.run(profile="smoke", out_dir=own)
-        asked = next(iter(student_questions(name)))
-        longer = student.run(profile="smoke", out_dir=own, epochs=2, experiments=asked)
+        longer = student.run(profile="smoke", out_dir=own, epochs=2, experiments=question)
         assert longer == [own, str(2 * int(steps)), steps]
         with pytest.raises(CellExecutionError, match="belongs to another run"):
             student.run(profile="smoke", out_dir=own, seed=3)
-
-
-def student_questions(name):
-    from inpaintkit.experiments import questions
-
-    return questions.questions(WORKS[name])
-
-
-# --- make course ------------------------------------------------------------------------------------------------------
-
-
-def write_notebook(path, source):
-    parameters = nbformat.v4.new_code_cell(
-        '# Defaults\nprofile: str = "demo"  # p\nout_dir: str = None  # o', metadata={"tags": ["parameters"]}
-    )
-    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    cells = [nbformat.v4.new_markdown_cell("# A title"), parameters, nbformat.v4.new_code_cell(source)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
-    return path
-
-
-def test_course_runs_all_notebooks_though_one_fails_and_skips_good_ones_the_next_time(tmp_path, capsys):
-    row = {"part": "test", "holes": "square", "filler": "nothing", "score": "hole_mse", "mean": 0.25}
-    good = write_notebook(
-        tmp_path / "00_good.ipynb",
-        "import json, pathlib\nout = pathlib.Path(out_dir)\nout.mkdir(parents=True, exist_ok=True)\n"
-        f'(out / "results.json").write_text(json.dumps({{"scores": [{row!r}]}}))',
-    )
-    bad = write_notebook(tmp_path / "01_bad.ipynb", "1 / 0")
-    last = write_notebook(tmp_path / "02_last.ipynb", "print(profile)")
-    folder = tmp_path / "course"
-    assert course.main(folder, [good, bad, last]) == 1
-    first = capsys.readouterr().out
-    assert [f"{name}: {how}" in first for name, how in (("00_good", "done"), ("01_bad", "failed"), ("02_last", "done"))]
-    page = (folder / "index.html").read_text()
-    assert page.count("<h2>A title</h2>") == 3
-    assert "0.2500" in page
-    assert 'class="failed"' in page
-    assert (folder / "00_good.html").exists()
-    assert course.main(folder, [good, last]) == 0
-    assert "00_good: up to date" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 10, "10 s"), (5, 420, "5 s in one cell")])
-def test_course_ends_a_notebook_that_hangs_and_runs_it_once_more(tmp_path, capsys, monkeypatch, cell, notebook, said):
-    marker = tmp_path / "first_time"
-    hangs_once = write_notebook(
-        tmp_path / "00_hangs.ipynb",
-        f"import pathlib, time\nmarker = pathlib.Path({str(marker)!r})\n"
-        "if not marker.exists():\n    marker.write_text('')\n    time.sleep(600)",
-    )
-    monkeypatch.setattr(course, "CELL_SECONDS", cell)
-    monkeypatch.setattr(course.run_notebook, "__defaults__", (notebook,))
-    assert course.main(tmp_path / "course", [hangs_once]) == 0
-    out = capsys.readouterr().out
-    assert f"00_hangs: took longer than {said}; running it once more" in out
-    assert "00_hangs: done" in out
+        # all defaults: a demo's training takes a minute, so here it is not begun
+        student.cells = student.cells[: 1 + next(i for i, c in enumerate(student.cells) if "out = " in c.source)]
+        student.cells.append(nbformat.v4.new_code_cell("print(out, (out / 'checkpoint.pt').exists())"))
+        demo, met_another = student.run(seed=1)
+        assert demo != smoke
+        assert met_another == "False"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inpaintkit import __main__, contracts, data, fills, masking, papers
+from inpaintkit import __main__, contracts, data, fills, masking, papers, training
 from inpaintkit.apps import photos, repair
 from inpaintkit.experiments import run as runs
 
@@ -311,6 +311,23 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, left, words):
     for name, content in left.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises((FileNotFoundError, ValueError), match=words):
+        repair.method("network", tmp_path)
+    with pytest.raises(FileNotFoundError, match="run .* does not exist"):
+        repair.method("network", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"paper": "vae"},
+        {"paper": "x", "parameters": "{}"},
+        *({"paper": "vae", "parameters": p} for p in ('{"x": 1}', "[")),
+    ],
+)
+def test_weights_of_another_version_are_refused(tmp_path, header):
+    training.save_weights(tmp_path / repair.WEIGHTS, torch.nn.ModuleDict(), (), header)
+    with pytest.raises(ValueError, match="run .* version"):
         repair.method("network", tmp_path)
 
 

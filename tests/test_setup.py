@@ -20,32 +20,33 @@ def setup(tmp_path, monkeypatch):
     (tmp_path / "tools").mkdir()
     for name in ("requirements.txt", "requirements.lock", "pyproject.toml", "tools/setup_env.py"):
         (tmp_path / name).write_text(name)
-    venv = tmp_path / ".venv"
-    places = {"ROOT": tmp_path, "VENV": venv, "OLD": tmp_path / ".venv.old", "PYTHON": venv / "bin" / "python"}
-    places |= {"STAMP": venv / "inpaintkit.stamp", "BEGUN": venv / "inpaintkit.begun"}
-    for name, path in places.items():
-        monkeypatch.setattr(module, name, str(path))
+    for name in ("VENV", "OLD", "PYTHON", "STAMP", "BEGUN"):  # all below ROOT
+        place = os.path.relpath(getattr(module, name), module.ROOT)
+        monkeypatch.setattr(module, name, str(tmp_path / place))
+    monkeypatch.setattr(module, "ROOT", str(tmp_path))
     module.calls, module.fails = [], None
 
     def call(command, cwd):
         module.calls.append(" ".join(map(str, command)))
         if "-m venv" in module.calls[-1]:
-            os.makedirs(venv / "bin")
-            (venv / "bin" / "python").write_text("")
+            Path(module.PYTHON).parent.mkdir(parents=True)
+            Path(module.PYTHON).touch()
         return 1 if module.fails and module.fails in module.calls[-1] else 0
 
     monkeypatch.setattr(module.subprocess, "call", call)
     monkeypatch.delenv("TORCH", raising=False)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def plenty_of_room(monkeypatch):
     free_space(monkeypatch, 100e9)
+    return module
 
 
 def free_space(monkeypatch, free):
     monkeypatch.setattr("shutil.disk_usage", lambda path: namedtuple("usage", "total used free")(200e9, 0, free))
+
+
+def refused(setup, words):
+    with pytest.raises(SystemExit, match=words) as said:
+        setup.main()
+    assert "\n" not in str(said.value)
 
 
 def test_first_run_installs_and_the_second_does_nothing(setup, capsys):
@@ -68,8 +69,7 @@ def test_a_changed_list_is_installed_into_the_same_environment(setup, name):
 
 def test_an_interrupted_installation_is_not_taken_for_a_finished_one(setup, capsys):
     setup.fails = "requirements.lock"
-    with pytest.raises(SystemExit, match="is there a network"):
-        setup.main()
+    refused(setup, "network")
     setup.fails = None
     setup.main()
     assert "interrupted installation" in capsys.readouterr().out
@@ -87,33 +87,26 @@ def test_the_small_build_is_kept_when_torch_is_not_named_again(setup, monkeypatc
     setup.main()
     assert len(setup.calls) == 4
     monkeypatch.setenv("TORCH", "rocm")
-    with pytest.raises(SystemExit, match="TORCH=rocm is not known"):
-        setup.main()
+    refused(setup, "TORCH=rocm")
 
 
 @pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
 def test_another_python_gets_one_sentence(setup, monkeypatch, version):
     monkeypatch.setattr(sys, "version_info", (*version, 0))
-    with pytest.raises(
-        SystemExit, match=r"Python 3.10 to 3.13 is needed and this is {}\.{}; name one".format(*version)
-    ):
-        setup.main()
+    refused(setup, r"3\.10 to 3\.13 .* {}\.{}".format(*version))
     assert setup.calls == []
 
 
 def test_a_missing_venv_module_names_the_package(setup, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    with pytest.raises(SystemExit, match=r"sudo apt install python3\.\d+-venv"):
-        setup.main()
+    refused(setup, r"apt install python3\.\d+-venv")
     assert not Path(setup.VENV).exists()
 
 
 def test_a_full_disk_and_a_strange_folder_are_left_alone(setup, monkeypatch):
     free_space(monkeypatch, 1e9)
-    with pytest.raises(SystemExit, match=r"1\.0 GB are free here and"):
-        setup.main()
+    refused(setup, r"1\.0 GB are free")
     os.makedirs(setup.VENV)
-    with pytest.raises(SystemExit, match="was not made by this command"):
-        setup.main()
+    refused(setup, "was not made by this command")
     assert Path(setup.VENV).exists()
     assert setup.calls == []

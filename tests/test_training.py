@@ -140,23 +140,6 @@ def test_seconds_are_those_of_training_alone(tmp_path, monkeypatch):
     assert 0 < history.seconds <= time.perf_counter() - started - sum(waited)
 
 
-def test_a_hole_that_a_picture_keeps_is_the_one_it_meets():
-    recipe, met = ToyGan(), {}
-    fixed = masking.square(22, 16, 4, "random", runtime.generator(9))
-    step = recipe.step
-
-    def watched(batch, generator):
-        for image, mask in zip(batch[0], batch[2], strict=True):
-            number = FINGERPRINTS[runtime.fingerprint((255 * image).round().byte())]
-            met.setdefault(number, []).append(torch.equal(mask, fixed[number]))
-        return step(batch, generator)
-
-    recipe.step = watched
-    training.fit(recipe, IMAGES, fixed, **RUN)
-    assert len(met) == 22
-    assert all(all(right) for right in met.values())
-
-
 # --- interrupted and continued ----------------------------------------------------------------------------------------
 
 
@@ -218,17 +201,6 @@ def test_finished_run_is_not_trained_again_can_be_extended_and_not_shortened(tmp
     assert hash_of(longer) == hash_of(straight[0])
     with pytest.raises(ValueError, match="5 epochs, more than epochs=2"):
         fit(ToyGan(), tmp_path, epochs=2)
-
-
-def test_checkpoints_are_taken_in_time(tmp_path):
-    class Slow(ToyGan):
-        def step(self, batch, generator):
-            if len(self.seen) == 10:
-                assert (tmp_path / "checkpoint.pt").exists()
-            time.sleep(0.02)
-            return super().step(batch, generator)
-
-    fit(Slow(), tmp_path, checkpoint_seconds=0.1)
 
 
 # --- a checkpoint that is another's, damaged, or cannot be written ----------------------------------------------------
@@ -352,33 +324,19 @@ def test_bad_arguments_name_the_parameter(changes, error, name):
 # --- weights, the bar -------------------------------------------------------------------------------------------------
 
 
-def test_weights_alone_are_smaller_and_come_back(tmp_path, finished):
-    recipe, other = ToyGan(), ToyGan()
-    fit(recipe, epochs=1)
-    path = training.save_weights(tmp_path / "weights.safetensors", recipe.modules, ("g", "d"), {"paper": "toy"})
+def test_a_weights_file_is_small_and_holds_one_models(tmp_path, finished):
+    modules, kept = ToyGan().modules, ("g", "d")
+    path = training.save_weights(tmp_path / "weights.safetensors", modules, kept, {"paper": "toy"})
     assert path.stat().st_size < finished[0].stat().st_size / 2
-    assert hash_of(other) != hash_of(recipe)
-    training.load_weights(path, other.modules, ("g", "d"))
-    assert hash_of(other) == hash_of(recipe)
-    assert training.weights_header(path)["paper"] == "toy"
     with pytest.raises(ValueError, match=rf"{path.name}.* another model"):
-        training.load_weights(path, other.modules, ("g",))
-    with pytest.raises(FileNotFoundError):
-        training.load_weights(tmp_path / "nothing.safetensors", other.modules, ("g",))
+        training.load_weights(path, modules, ("g",))
+    with pytest.raises(FileNotFoundError, match=r"nothing.safetensors"):
+        training.load_weights(tmp_path / "nothing.safetensors", modules, kept)
 
 
 def test_the_bar_sends_few_messages_however_quick_the_steps_are(monkeypatch):
     drawn = []
-
-    class Bar(training.tqdm):
-        def display(self, *arguments, **options):
-            drawn.append(time.monotonic())
-
-    class Slow(ToyGan):
-        def step(self, batch, generator):
-            time.sleep(0.03)
-            return super().step(batch, generator)
-
-    monkeypatch.setattr(training, "tqdm", Bar)
-    training.fit(Slow(), IMAGES, **(RUN | {"epochs": 8, "progress": True}))  # 40 steps in more than 1.2 seconds
+    bar = type("Bar", (training.tqdm,), {"display": lambda self, *given, **options: drawn.append(time.monotonic())})
+    monkeypatch.setattr(training, "tqdm", bar)
+    fit(ToyGan(), epochs=60, progress=True)
     assert 2 <= len(drawn) <= 2 + drawn[-1] - drawn[0] + 1  # the first and the last, and one a second

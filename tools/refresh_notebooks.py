@@ -39,7 +39,7 @@ def refresh(path: Path) -> None:
         os.environ |= {"INPAINTKIT_RUNS": runs, "OMP_NUM_THREADS": "2"}
         client = NotebookClient(
             notebook,
-            timeout=300,
+            timeout=1200,  # on a busy machine a training of one minute takes many
             record_timing=False,
             store_widget_state=False,
             resources={"metadata": {"path": path.parent}},

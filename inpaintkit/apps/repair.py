@@ -48,14 +48,16 @@ def trained_network(run: str | Path) -> Filler:
     """
     run = Path(run)
     path = run / WEIGHTS if run.is_dir() else run
-    if run.is_dir() and not path.is_file():
-        why = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"
-        raise FileNotFoundError(f"run {run} holds no {WEIGHTS} ({why}): name the folder of a finished run.")
+    if not path.is_file():
+        begun = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"
+        why = f"holds no {WEIGHTS} ({begun})" if run.exists() else "does not exist"
+        raise FileNotFoundError(f"run {run} {why}: name the folder of a finished run.")
     header = training.weights_header(path)
-    if not {"paper", "parameters"} <= header.keys():
-        raise ValueError(f"run {path} does not say of which work it is: name weights that a run of this kit saved.")
-    paper = papers.get(header["paper"])
-    cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
+    try:
+        paper = papers.get(header["paper"])
+        cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"run {run} was not saved by this version of the kit ({error}): train it again.") from error
     modules = paper.build(cfg)
     filler = paper.filler(modules, cfg)
     if problem := _unfit(filler):

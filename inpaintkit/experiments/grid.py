@@ -51,6 +51,16 @@ class Job:
         return (self.folder / "results.json").exists()
 
     @property
+    def why(self) -> str:
+        """Why it is not finished: the last line of its log."""
+        log = self.folder / "run.log"
+        if self.folder.is_file():
+            return "a file stands in its place: move it away"
+        lines = log.read_text(encoding="utf8", errors="replace").split("\n") if log.exists() else []
+        said = [line.strip() for line in lines if line.strip()]
+        return f"{said[-1]} (all of it: {log.name} there)" if said else "it was not started"
+
+    @property
     def command(self) -> list[str]:
         """What `python -m inpaintkit` runs, in whatever folder."""
         given = {n: getattr(self.cfg, n) for n, source in self.cfg._sources.items() if source == "given"}
@@ -132,7 +142,8 @@ def _seconds(job: Job) -> float:
 
 def _time(seconds: float) -> str:
     if seconds < 5400:
-        return f"{math.ceil(seconds / 60)} minutes"
+        minutes = math.ceil(seconds / 60)
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
     return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
@@ -182,8 +193,9 @@ def execute(jobs: Sequence[Job], out: Path, *, at_once: int = 2, slurm: bool = F
     if not (folder / "Snakefile").exists():
         raise RuntimeError("grid/Snakefile is not here: clone the repository, and run this command in it.")
     todo = [job for job in jobs if not job.done]
-    if not todo:
-        return []
+    possible = [job for job in todo if not job.folder.is_file()]
+    if not possible:
+        return todo
     command = [*engine(), *(["--with", SLURM] if slurm else []), "snakemake"]
     command += ["--snakefile", str(folder / "Snakefile"), "--directory", str(out)]
     command += ["--profile", str(folder / ("slurm" if slurm else "local"))]
@@ -191,7 +203,7 @@ def execute(jobs: Sequence[Job], out: Path, *, at_once: int = 2, slurm: bool = F
     command += ["--dry-run"] if dry else []
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out) as lock:
-        entries = {job.folder.relative_to(out).as_posix(): job.command for job in todo}
+        entries = {job.folder.relative_to(out).as_posix(): job.command for job in possible}
         runtime.write_json(out / "plan.json", {"python": sys.executable, "jobs": entries})
         (out / "started").unlink(missing_ok=True)
         code = _call(command, lock)

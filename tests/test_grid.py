@@ -1,0 +1,213 @@
+"""Many runs: the plan, the engine, and a fifth work (toy.py) in a checkout of its own, with no other file touched."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from inpaintkit import papers, parameters, runtime
+from inpaintkit.contracts import Question
+from inpaintkit.experiments import grid, questions
+
+ROOT = Path(__file__).parent.parent
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def finish_all(jobs):
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+        (job.folder / "results.json").touch()
+
+
+def test_a_plan_has_every_run_once_and_knows_what_is_done(tmp_path):
+    jobs = grid.plan(question="readings", profile="smoke", seeds=[0, 1], out=tmp_path)
+    assert len({job.folder for job in jobs}) == len(jobs) == 4 * 3 * 2
+    assert [job.cfg.seed for job in jobs if job.paper.id == "vae"] == [0, 0, 0, 1, 1, 1]
+    twice = grid.plan("vae", "readings,slips,latent", seeds=[0], out=tmp_path)
+    assert len(twice) == 3 + 7 + 3, "the demo is in all three questions"
+    assert "24 runs, 0 done" in grid.describe(jobs)
+    finish_all(jobs[:5])
+    assert "24 runs, 5 done" in grid.describe(jobs)
+    assert sum(job.done for job in grid.plan(question="readings", profile="smoke", seeds=[0, 1], out=tmp_path)) == 5
+
+
+def test_a_thousand_runs_are_planned_as_done_in_a_minute(tmp_path):
+    seeds = range(84)
+    finish_all(grid.plan(question="readings", profile="smoke", seeds=seeds, out=tmp_path))
+    started = time.process_time()
+    jobs = grid.plan(question="readings", profile="smoke", seeds=seeds, out=tmp_path)
+    assert "1008 runs, 1008 done, about 0 minutes to go" in grid.describe(jobs)
+    assert grid.execute(jobs, tmp_path) == []
+    assert time.process_time() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"paper": "nosuch"}, "paper must be one of .*'nosuch'"),
+        ({"question": "slipz"}, "unknown question 'slipz': did you mean 'slips'"),
+        ({"paper": "vae", "question": "slipz"}, "unknown question 'slipz' .*: did you mean 'slips'"),
+        ({"question": "slips,everything"}, "unknown question 'everything': there are .*slips"),
+        ({"given": {"epoch": 3}}, "'epoch'.* did you mean epochs"),
+        ({"given": {"epochs": "many"}}, "epochs must be a whole number, and 'many' is not"),
+        ({"seeds": [-1]}, "seed must be at least 0"),
+        ({"profile": "huge"}, "profile must be .* 'huge' is not"),
+        ({"paper": "vae", "given": {"size": 50}}, "size must be"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_sentence(tmp_path, given, message):
+    with pytest.raises(ValueError, match=message):
+        grid.plan(out=tmp_path, **given)
+
+
+def test_a_question_is_asked_of_the_works_that_have_it(tmp_path):
+    assert {job.paper.id for job in grid.plan(question="slips", out=tmp_path)} == {"vae", "context_encoder"}
+    both = grid.plan(question="slips,levels", seeds=[0], out=tmp_path)
+    assert {job.paper.id for job in both} == {"vae", "context_encoder", "ssrgan"}
+    assert {job.cfg.profile for job in grid.plan(profile="paper", out=tmp_path)} == {"paper"}
+
+
+def test_what_a_plan_takes_in_words(tmp_path):
+    text = grid.describe(grid.plan("vae", profile="paper", out=tmp_path))
+    assert "18 runs, 0 done" in text
+    assert f"about {18 * 2.49 * 273350 / 86400:.0f} days" in text
+    assert "14.4 GB" in text, "two runs at once; 301 million weights, Adam's moments, the old file beside the new one"
+    assert "fetch ffhq" in text
+    demo = grid.describe(grid.plan("vae", "slips", seeds=[0], out=tmp_path))
+    assert "10 minutes" in demo, "8 runs of 64 seconds, one of them with 1.56 times the pictures, and their starts"
+
+
+def test_the_command_of_a_run_is_its_run_wherever_it_is_started(tmp_path):
+    given = {"data_dir": "photos", "dataset": "folder", "lr": 1e-3}
+    question = Question("one", "", {"strokes": {"hole": "strokes", "redraw": False}})
+    cfg = questions.configuration(papers.get("vae"), question, "strokes", 3, "smoke", given)
+    command = grid.Job(papers.get("vae"), cfg, tmp_path / "a", 0).command
+    values = parameters.parse(command[2 : command.index("--out")])
+    assert Path(values["data_dir"]) == Path("photos").absolute()
+    assert papers.get("vae").Parameters.resolve(values).identifying() == cfg.identifying()
+
+
+def test_what_the_engine_needs_is_said_in_one_sentence(tmp_path, monkeypatch):
+    jobs = grid.plan("vae", "slips", seeds=[0], out=tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # without uv beside it
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"^uv is needed.*pip install uv"):
+        grid.execute(jobs, tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: "false")
+    monkeypatch.setattr(sys, "version_info", (3, 10))
+    with pytest.raises(RuntimeError, match=r"^Python 3\.11 or newer"):
+        grid.execute(jobs, tmp_path)
+    monkeypatch.setattr(sys, "version_info", (3, 12))
+    with pytest.raises(RuntimeError, match="could not run the plan"):
+        grid.execute(jobs, tmp_path)
+
+
+# --- the toy, in a checkout of its own --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A clone in which inpaintkit/papers has one work more: nothing but the package, the two files of the toy, and what
+    the commands read and write.
+    """
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("inpaintkit", "grid", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("toy.py", "toy.toml"):
+        shutil.move(root / "tests" / name, root / "inpaintkit" / "papers" / name)
+    for name in ("pyproject.toml", "README.md", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / "notebooks").mkdir()
+    (root / "results").mkdir()
+    shutil.copy(ROOT / "results" / "reported.csv", root / "results")
+    git = ["git", "-C", root, "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "toy"]):
+        subprocess.run([*git, *words], check=True)
+    return root
+
+
+def start(root, *arguments):
+    own = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "INPAINTKIT_RUNS"} | own
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": root, "env": environment}
+    return subprocess.Popen([sys.executable, *arguments], **options)
+
+
+def kit(root, *commands):
+    """Runs commands of the kit, one after the other in one process: (largest exit code, what is said)."""
+    code = "import json, sys; from inpaintkit.__main__ import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
+    process = start(root, "-c", code, json.dumps([command.split() for command in commands]))
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checkout):
+    code, said = kit(checkout, "run toy epochs=1", "grid --paper toy", "report", "doctor")
+    assert code == 0, said
+    assert "toy                          hole_mse 0." in said
+    assert len(list((checkout / "runs" / "05_toy").glob("*/results.json"))) == 1
+    assert "toy: 4 runs, 0 done, about 1 minute to go" in said
+    assert "05_toy: demo about 0." in said
+    page = (checkout / "docs" / "reports" / "05_toy.md").read_text(encoding="utf8")
+    assert "Is a wider network better?" in page
+    assert "not tested" in page
+
+
+def test_a_fifth_work_passes_what_every_work_promises(checkout):
+    process = start(checkout, "-m", "pytest", "-q", "tests/test_papers.py", "-k", "toy")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    assert " passed" in said
+
+
+@pytest.fixture(scope="module")
+def snakemake():
+    """Skips where Snakemake cannot be had."""
+    try:
+        found = subprocess.run([*grid.engine(), "snakemake", "--version"], capture_output=True, text=True, timeout=120)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    if found.returncode:
+        pytest.skip(f"uv cannot get {grid.SNAKEMAKE}: {found.stderr[-200:]}")
+
+
+def test_the_engine_is_stopped_and_goes_on_and_a_failure_stops_nothing(checkout, snakemake):
+    out = checkout / "runs" / "effects"
+
+    def finished():
+        return {path.parent: path.stat().st_mtime_ns for path in out.glob("05_toy/*/results.json")}
+
+    process = start(checkout, "-m", "inpaintkit", "effects", "--paper", "toy")
+    while not finished() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode
+    assert said.endswith("inpaintkit: stopped; run the same command to continue.\n")
+    before = finished()
+    assert 1 <= len(before) < 4
+    planned = {out / folder for folder in runtime.read_json(out / "plan.json")["jobs"]}
+    first, *_ = sorted(planned - set(before))
+    shutil.rmtree(first, ignore_errors=True)
+    first.touch()
+
+    code, said = kit(checkout, "effects --paper toy")
+    assert (code, set(finished())) == (1, planned - {first}), said
+    assert f"not finished: {first}: a file" in said
+    assert before.items() <= finished().items(), "a finished run was repeated"
+    assert "recorded in" in said
+
+    first.unlink()
+    code, said = kit(checkout, "effects --paper toy", "report")
+    assert (code, set(finished())) == (0, planned), said
+    assert "holds: The toy has a lower hole MSE" in said
+    assert {runtime.read_json(path / "results.json")["threads"] for path in planned} == {1}
+    assert "| 16 channels | random | 2 |" in (checkout / "docs" / "reports" / "05_toy.md").read_text(encoding="utf8")

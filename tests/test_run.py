@@ -1,0 +1,224 @@
+"""One run: read and not repeated, refused where it is another's, alone in its folder, told apart by what matters."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+import toy
+
+from inpaintkit import __main__, data, evaluate, papers, runtime, training
+from inpaintkit.experiments import records, run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PACKAGE = Path(runtime.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished toy run: its folder and its record. Tests that change files take a copy."""
+    out = tmp_path_factory.mktemp("toy") / "run"
+    return out, run.run(toy.PAPER, {}, out, progress=False)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return Path(shutil.copytree(finished[0], tmp_path / "copy"))
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*given, **options):
+        raise AssertionError("a training was started")
+
+    monkeypatch.setattr(training, "fit", refuse)
+
+
+def change(folder, **values):
+    path = folder / "results.json"
+    runtime.write_json(path, runtime.read_json(path) | values)
+
+
+# --- what was done before ---------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_read_and_not_repeated(finished, no_training):
+    out, record = finished
+    assert run.run(toy.PAPER, {}, out) == record
+    assert run.run(toy.PAPER, {"profile": "demo", "experiments": "all"}, out) == record, "free to change"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({"seed": 1}, "seed"), ({"lr": 0.01, "width": 9}, "lr, width"), ({"n_train": 16}, "n_train")]
+)
+def test_the_folder_of_another_run_is_refused_by_what_differs(finished, no_training, given, named):
+    with pytest.raises(ValueError, match=rf"another run \(.*{named}.*\)"):
+        run.run(toy.PAPER, given, finished[0])
+
+
+@pytest.mark.parametrize("key", ["code", "paper"])
+def test_the_run_of_other_code_or_another_work_is_refused(copy, no_training, key):
+    change(copy, **{key: "other"})
+    with pytest.raises(ValueError, match=rf"another run \({key} differ"):
+        run.run(toy.PAPER, {}, copy)
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1, "paper": "to', "", "[1]", "\ud800"])
+def test_a_damaged_record_is_one_sentence_and_stays(copy, no_training, content):
+    damaged = content.encode("utf8", "surrogatepass")
+    (copy / "results.json").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"results\.json is damaged .*: delete it"):
+        run.run(toy.PAPER, {}, copy)
+    assert (copy / "results.json").read_bytes() == damaged
+
+
+def test_a_folder_of_an_older_version_is_one_sentence(copy, no_training):
+    for older in ({"schema": run.SCHEMA - 1}, {"schema": None}):
+        change(copy, **older)
+        with pytest.raises(ValueError, match="another version of the kit"):
+            run.run(toy.PAPER, {}, copy)
+    (copy / "results.json").write_text('{"filler": {"hole MSE": 0.1}}')  # before there was a schema
+    with pytest.raises(ValueError, match="another version of the kit"):
+        run.run(toy.PAPER, {}, copy)
+
+
+def test_more_epochs_continue_a_finished_run(copy):
+    longer = run.run(toy.PAPER, {"epochs": 2}, copy, progress=False)
+    assert (longer["history"]["resumed_from"], longer["steps"]) == (4, 8)
+    with pytest.raises(ValueError, match="epochs"):
+        run.run(toy.PAPER, {"epochs": 1}, copy)
+
+
+def test_a_run_that_is_under_way_elsewhere_is_left_alone(tmp_path, no_training):
+    with filelock.FileLock(tmp_path / "run.lock"), pytest.raises(ValueError, match="in use by another process"):
+        run.run(toy.PAPER, {}, tmp_path)
+
+
+def test_what_cannot_be_is_refused_before_any_training(tmp_path, no_training, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written to"):
+        run.run(toy.PAPER, {}, tmp_path / "file")
+    for words in (["nosuch"], ["vae", "epoch=3"], ["vae", "epochs=many"], ["vae", "size=50"], ["vae", "epochs"]):
+        assert __main__.main(["run", *words, "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("inpaintkit: ")
+        assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# --- what makes a run another one -------------------------------------------------------------------------------------
+
+
+def test_a_comment_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
+    copied = Path(shutil.copytree(PACKAGE, tmp_path / "inpaintkit", ignore=shutil.ignore_patterns("__pycache__")))
+    monkeypatch.setattr(run, "PACKAGE", copied)
+    works = list(papers.PAPERS.values())
+    for paper in works:
+        monkeypatch.setattr(sys.modules[type(paper).__module__], "__file__", str(copied / "papers" / f"{paper.id}.py"))
+
+    def codes():
+        run._code.cache_clear()
+        return {paper.id: run.code(paper, paper.Parameters.resolve({})) for paper in works}
+
+    def voided(name):
+        before, path = codes(), copied / name
+        path.write_text(path.read_text(encoding="utf8") + "\n# a comment\n", encoding="utf8")
+        return {id for id, code in codes().items() if code != before[id]}
+
+    try:
+        assert voided("apps/doctor.py") == voided("viz.py") == voided("experiments/report.py") == set()
+        assert voided("papers/vae.py") == {"vae"}
+        assert voided("training.py") == voided("data/embedded.py") == {paper.id for paper in works}
+    finally:
+        run._code.cache_clear()
+
+
+def test_folders_differ_where_results_may():
+    def name(**given):
+        return run.name(toy.PAPER, toy.Parameters.resolve(given))
+
+    assert name() == name(experiments="all", out_dir="x", epochs=1)
+    names = [name(), name(seed=1), name(lr=0.01), name(profile="smoke"), name(reading="as_run", width=9)]
+    assert len(set(names)) == len(names)
+    assert not set("".join(names)) & set(':*?"<>|\\ '), "Windows and shells have to take them"
+
+
+# --- the record -------------------------------------------------------------------------------------------------------
+
+
+def test_the_record_says_what_produced_it(finished):
+    _, record = finished
+    assert record["threads"] == 1
+    assert record["device"].endswith("1 thread")
+    assert record["revision"] == runtime.git_revision()
+    assert (record["steps"], record["seed"], record["changes"]) == (4, 0, {})
+    assert record["data"]["counts"]["train"] == 32
+    json.dumps(record, allow_nan=False)
+    slow = toy.PAPER.filler.__func__
+
+    class Slow(toy.Toy):
+        def filler(self, modules, cfg):
+            time.sleep(1)  # of previews and scoring, not of training
+            return slow(self, modules, cfg)
+
+    again = run.run(Slow(), {}, finished[0].parent / "slow", progress=False)
+    assert again["weights"] == record["weights"]
+    assert 0 < again["seconds"] < 1
+
+
+def test_a_run_is_what_a_notebook_writes_out(tmp_path):
+    paper = papers.get("vae")
+    given = {"profile": "smoke", "n_train": 32, "n_test": 4}
+    record = run.run(paper, given, tmp_path, progress=False)
+    cfg = paper.Parameters.resolve(given)
+    images = data.open_for(cfg)
+    runtime.seed_everything(cfg.seed)
+    modules = paper.build(cfg)
+    pictures, fixed_holes = paper.training_set(images.train, cfg)
+    recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
+    options = {"epochs": cfg.epochs, "batch_size": cfg.batch_size, "seed": cfg.seed, "progress": False}
+    training.fit(recipe, pictures, fixed_holes, **options)
+    assert training.weights_hash(modules) == record["weights"]
+    image = images.test[:].float() / 255
+    holes, mask = next(iter(paper.test_holes(cfg, len(image)).items()))
+    (scored,) = evaluate.score([paper.filler(modules.eval(), cfg)], image, mask, paper.scores)
+    (row,) = [
+        row
+        for row in record["scores"]
+        if (row["part"], row["holes"], row["filler"], row.get("score")) == ("test", holes, "vae", paper.scores[0])
+    ]
+    assert row["mean"] == pytest.approx(scored.mean(paper.scores[0]))
+
+
+def test_a_slim_run_leaves_its_record_alone_and_a_whole_one_its_weights(finished, tmp_path):
+    assert {"checkpoint.pt", "weights.safetensors", "images.npz", "results.json"} <= names(finished[0])
+    slim = run.run(toy.PAPER, {}, tmp_path, slim=True, progress=False)
+    assert names(tmp_path) - {"run.lock"} == {"images.npz", "results.json"}
+    assert slim["weights"] == finished[1]["weights"]
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_filler_that_declines_leaves_its_reason_and_nothing_dies(tmp_path):
+    class Declining(toy.Toy):
+        fills = ("nothing", "frequency")
+
+        def filler(self, modules, cfg):
+            filler = super().filler(modules, cfg)
+            filler.accepts = lambda shape, mask: "takes nothing today"
+            return filler
+
+        def preview(self, modules, cfg, masked, mask):
+            return masked
+
+    record = run.run(Declining(), {}, tmp_path, progress=False)
+    notes = {row["note"] for row in record["scores"] if row["filler"] == "toy"}
+    assert notes == {"takes nothing today"}
+    kept = records.collect(Declining(), [tmp_path])
+    assert "toy" not in set(kept.scores["filler"])
+    assert "nothing" in set(kept.scores["filler"])
