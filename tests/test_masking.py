@@ -60,12 +60,6 @@ def test_pixels_can_have_a_rate_for_each_image():
         assert torch.equal(again, masking.pixels(3, (16, 24), 0.3, torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("rates", [[0.3, 1.0, 0.3], [0.3, 0.0, 0.3], [0.3, float("nan"), 0.3], [0.3, 0.3]])
-def test_rates_that_are_no_rates_or_too_few_are_refused(rates, generator):
-    with pytest.raises(ValueError, match=r"rate .* 3 images"):
-        masking.pixels(3, 16, torch.tensor(rates), generator)
-
-
 def test_thin_strokes_still_hit_a_pixel(generator):
     assert masking.strokes(300, 8, generator, count=1).flatten(1).any(1).all()
 
@@ -162,6 +156,8 @@ def test_check_says_what_is_wrong(case):
         (lambda g: masking.square(1, 16, 8, "random"), "generator"),
         (lambda g: masking.squares(1, 16, 4, 0, g), "count"),
         (lambda g: masking.pixels(1, 16, 1.5, g), "rate"),
+        (lambda g: masking.pixels(2, 16, torch.tensor([0.3, float("nan")]), g), "rate"),
+        (lambda g: masking.pixels(3, 16, torch.tensor([0.3, 0.3]), g), "rate .*3 images"),
         (lambda g: masking.draw("circle", 1, 16, g), "kind .*square"),
         (lambda g: masking.draw("square", 1, 16, g, 1.0), "amount"),
         (lambda g: masking.side_of(0.2, 100, "perimeter"), "ratio_of"),

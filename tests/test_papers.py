@@ -63,6 +63,24 @@ def test_every_profile_in_every_reading_builds_at_its_full_size(paper, profile, 
         assert mask.shape[2:] == (cfg.size, cfg.size)
 
 
+@pytest.mark.parametrize(
+    ("paper", "given", "name"),
+    [
+        ("autoencoder", {"size": 100}, "size"),
+        ("autoencoder", {"side_max": 24}, "side_max"),
+        ("vae", {"size": 53}, "size"),
+        ("context_encoder", {"mask_train": "strokes"}, "mask_train.*head"),
+        ("ssrgan", {"crop": 24}, "size"),
+        ("ssrgan", {"size": 30, "crop": 64}, "size"),
+        ("ssrgan", {"head": "shrink", "shuffles": 2}, "head"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused_and_the_parameter_named(paper, given, name):
+    paper = papers.get(paper)
+    with torch.device("meta"), pytest.raises(ValueError, match=name):
+        paper.build(configuration(paper, **given))
+
+
 @every_paper
 def test_two_seeds_start_with_other_weights_and_one_seed_with_the_same(paper):
     cfg = configuration(paper)

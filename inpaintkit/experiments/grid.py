@@ -122,7 +122,7 @@ def describe(jobs: Sequence[Job], at_once: int = 2) -> str:
     missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sources.known())
     lines.append(
         f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {_time(total)} to go on two cores of {GFLOPS:.0f} "
-        f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e9:.1f} GB"
+        f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e6:,.0f} MB"
     )
     for dataset in sorted(one for one in missing if not sources.cached(one)):
         lines.append(f"the data set {dataset} is not here: python -m inpaintkit fetch {dataset}")

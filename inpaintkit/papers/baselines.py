@@ -117,7 +117,8 @@ class PixelFiller(contracts.Filler):
     """
 
     def __init__(self, name: str, width: int, predict):
-        self.name, self.width, self.predict = name, width, predict
+        self.id = self.label = name
+        self.width, self.predict = width, predict
 
     def accepts(self, shape, mask):
         missing = nn.functional.avg_pool2d(mask.double(), self.width, 1) * self.width**2

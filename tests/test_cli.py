@@ -1,0 +1,88 @@
+"""The command line: what is wrong is one sentence and exit code 2, and nothing is run that was not asked for."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from inpaintkit import __main__, papers, runtime
+from inpaintkit.experiments import grid
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """Plans that would have been run, in place of Snakemake."""
+    plans = []
+    monkeypatch.setattr(grid, "execute", lambda jobs, out, **options: plans.append((jobs, options)) or list(jobs[:1]))
+    monkeypatch.setattr(grid, "finish", lambda jobs: ["recorded"])
+    return plans
+
+
+def test_grid_plans_and_runs_only_when_told_so(executed, tmp_path, capsys):
+    words = ["grid", "--paper", "vae", "--profile", "paper", "--out", str(tmp_path / "out")]
+    assert __main__.main(words) == 0
+    assert "18 runs, 0 done" in capsys.readouterr().out
+    assert not executed
+    assert not (tmp_path / "out").exists()
+    assert __main__.main([*words, "--dry-run", "--slurm"]) == 1
+    assert executed[-1][1] == {"at_once": 2, "slurm": True, "dry": True}
+    assert __main__.main([*words, "--run", "--at-once", "4", "--seeds", "7", "epochs=3"]) == 1
+    jobs, options = executed[-1]
+    assert (len(jobs), options["at_once"], options["dry"]) == (6, 4, False)
+    assert {(job.cfg.epochs, job.cfg.seed, job.cfg.profile) for job in jobs} == {(3, 7, "paper")}
+    assert f"not finished: {jobs[0].folder}: it was not started" in capsys.readouterr().out
+
+
+def test_effects_runs_and_records_and_says_why_a_run_is_missing(executed, tmp_path, capsys):
+    words = ["effects", "--paper", "vae", "--question", "slips", "--seeds", "0", "--out", str(tmp_path)]
+    for job in grid.plan("vae", "slips", seeds=[0], out=tmp_path)[:1]:
+        job.folder.mkdir(parents=True)
+        (job.folder / "run.log").write_text("training: 10 %\ninpaintkit: the disk is full\n\n")
+    assert __main__.main(words) == 1
+    assert len(executed[0][0]) == 8
+    said = capsys.readouterr().out
+    assert "inpaintkit: the disk is full (all of it: run.log there)\nrecorded\n" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--paper", "nosuch"], ["--question", "nosuch"], ["--profile", "nosuch"], ["--seeds", "-3"], ["epoch=3"],
+        ["epochs=many"], ["epochs"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["grid", "effects"])
+def test_what_is_wrong_is_one_sentence(executed, tmp_path, capsys, command, words):
+    assert __main__.main([command, *words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("inpaintkit: ")
+    assert words[-1].partition("=")[0] in said.err
+    assert not executed
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_record_among_finished_runs_is_one_sentence(tmp_path, capsys):
+    folder = tmp_path / papers.get("vae").notebook / "run"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text('{"half": ')
+    assert __main__.main(["record", str(tmp_path)]) == 2
+    assert "results.json is damaged" in capsys.readouterr().err
+    runtime.write_json(folder / "results.json", {"schema": 0, "paper": "vae"})
+    assert __main__.main(["record", str(tmp_path)]) == 2
+    assert "another version" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_run_with_one_sentence_and_the_run_goes_on_later(tmp_path):
+    command = [sys.executable, "-m", "inpaintkit", "run", "vae", "profile=smoke", "epochs=2000", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (tmp_path / "run.lock").exists() and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert said.endswith("\ninpaintkit: stopped; run the same command to continue.\n")
+    assert "Traceback" not in said
