@@ -226,10 +226,13 @@ class FrequencySelective(_PerImage):
         return super().accepts(shape, mask)
 
     def fill(self, image, hole):
+        height, width = hole.shape  # OpenCV leaves what lies beyond the last whole block of 16 pixels black
+        image = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)), mode="symmetric")
+        hole = np.pad(hole, ((0, -height % 16), (0, -width % 16)), mode="symmetric")
         source = _to_uint8(np.repeat(image, 3, 2) if image.shape[2] == 1 else image)
         filled = np.zeros_like(source)
         cv2.xphoto.inpaint(source, _to_uint8(~hole), filled, cv2.xphoto.INPAINT_FSR_FAST)  # here 0 marks the hole
-        return filled[..., : image.shape[2]] / np.float32(255)
+        return filled[:height, :width, : image.shape[2]] / np.float32(255)
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

@@ -175,7 +175,7 @@ def read(namespace: dict, cls: type[Common]) -> Common:
     cells = namespace.get("In", [])  # none under a runner that keeps no history, as nbval; that one injects nothing
     declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=0)
     names = [name for name in namespace.get("__annotations__", {}) if name in namespace and name in cls.model_fields]
-    if not names or (cells and not cells[declared_at].startswith(MARK)):
+    if not names or (any(cells) and not cells[declared_at].startswith(MARK)):
         raise ValueError(f'the parameters cell was not run: run the cell that starts with "{MARK}" first.')
     for cell in cells[declared_at + 1 :]:  # one that was injected before the last run of the parameters cell is void
         if cell.startswith(INJECTED):

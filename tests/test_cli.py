@@ -28,7 +28,7 @@ def test_grid_plans_and_runs_only_when_told_so(executed, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert __main__.main([*words, "--dry-run", "--slurm"]) == 1
     assert executed[-1][1] == {"at_once": 2, "slurm": True, "dry": True}
-    assert __main__.main([*words, "--run", "--at-once", "4", "--seeds", "7", "epochs=3"]) == 1
+    assert __main__.main([*words, "epochs=3", "--run", "--at-once", "4", "--seeds", "7"]) == 1
     jobs, options = executed[-1]
     assert (len(jobs), options["at_once"], options["dry"]) == (6, 4, False)
     assert {(job.cfg.epochs, job.cfg.seed, job.cfg.profile) for job in jobs} == {(3, 7, "paper")}

@@ -108,3 +108,12 @@ def test_patch_fill_continues_a_pattern_exactly():
     pattern, mask = tile.repeat(2, 1, 6, 6), masking.square(2, 48, 12, "centre")  # 48x48, period 8
     assert torch.equal(FILLS["patch"](masking.apply(pattern, mask), mask), pattern)
     assert "7x7 patch" in FILLS["patch"].accepts((2, 3, 32, 32), HOLES["pixels"])
+
+
+@pytest.mark.skipif(not hasattr(fills.cv2, "xphoto"), reason="OpenCV without its contrib modules")
+def test_frequency_selective_fills_pictures_of_any_size():
+    image = torch.full((1, 1, 36, 52), 0.5)  # no multiples of OpenCV's blocks of 16
+    mask = torch.zeros_like(image, dtype=torch.bool)
+    mask[..., 30:34, 46:50] = True
+    (fill,) = fills.fills("frequency")
+    assert (fill(masking.apply(image, mask), mask)[mask] - 0.5).abs().max() < 0.02

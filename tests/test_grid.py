@@ -110,6 +110,19 @@ def test_what_the_engine_needs_is_said_in_one_sentence(tmp_path, monkeypatch):
         grid.execute(jobs, tmp_path)
 
 
+def test_a_plan_that_goes_on_elsewhere_is_left_alone_and_an_old_lock_is_no_lock(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    jobs = grid.plan("vae", "slips", seeds=[0], out=tmp_path)
+    monkeypatch.setattr(grid, "engine", lambda: ["true"])  # an engine that ends at once and has run nothing
+    with (tmp_path / "plan.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match="in use"):
+            grid.execute(jobs, tmp_path)
+    (tmp_path / ".snakemake" / "locks").mkdir(parents=True)
+    (tmp_path / ".snakemake" / "locks" / "0.output.lock").touch()
+    assert grid.execute(jobs, tmp_path) == jobs
+
+
 # --- the toy, in a checkout of its own --------------------------------------------------------------------------------
 
 

@@ -67,7 +67,8 @@ def test_odd_values_are_echoed_and_used(runs, name):
     run, folder = runs[name]
     assert run.returncode == 0, run.stderr[-2000:]
     record = json.loads((folder / "run" / "results.json").read_text())
-    assert {key: record["parameters"][key] for key in ODD[name]} == ODD[name]
+    used = record["parameters"] | {"reading": record["reading"]}
+    assert {key: used[key] for key in ODD[name]} == ODD[name]
     assert (record["paper"], record["seed"], record["profile"]) == (WORKS[name].id, 7, "smoke")
     assert record["data"]["counts"] == {"train": ODD[name]["n_train"], "test": 5}
     assert record["history"]["epochs"] == [1, 2]
