@@ -32,7 +32,7 @@ course: setup
 # processor, to see that what they promise does not depend on the machine. Two workers with one thread each get more out of
 # two cores than one with two threads. Runs go to runs/test, never to a student's.
 TWO = -n 2 --dist loadfile --no-loadscope-reorder
-NBVAL = rm -rf runs/test && INPAINTKIT_RUNS="$(CURDIR)/runs/test" OMP_NUM_THREADS=1 \
+NBVAL = rm -rf runs/test && INPAINTKIT_RUNS="$(CURDIR)/runs/test" OMP_NUM_THREADS=1 TQDM_DISABLE=1 \
 	.venv/bin/python -m pytest -q $(TWO) --nbval --nbval-current-env --nbval-cell-timeout=300 --durations=5
 test: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .

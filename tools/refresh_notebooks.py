@@ -22,11 +22,15 @@ def clean(notebook) -> None:
         cell["id"] = f"cell-{number:02}"
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
-            ]
+            kept = []
+            for output in cell.outputs:
+                if WIDGET in output.get("data", {}) or output.get("name") == "stderr":
+                    continue
+                if kept and output.output_type == kept[-1].output_type == "stream":  # printed in several messages
+                    kept[-1].text += output.text
+                else:
+                    kept.append(output)
+            cell.outputs = kept
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -107,9 +107,9 @@ def run(
     return record
 
 
-def save(out: Path, paper, cfg, modules, images, history, device, *, slim: bool = False, **more) -> dict:
+def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False, own_holes_only=False, **more) -> dict:
     """Scores trained networks and writes what a run leaves behind; returns the record. ``more`` are further entries."""
-    rows, arrays = score(paper, cfg, modules, images, device)
+    rows, arrays = score(paper, cfg, modules, images, device, own_holes_only)
     with runtime.atomic_write(out / "images.npz") as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
     if not slim:
@@ -172,15 +172,17 @@ def open_parts(paper: Paper, images: data.Images, device, only: tuple[str, ...] 
             yield part, pictures.to(device).float() / 255
 
 
-def score(paper, cfg, modules, images, device) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Scores the network, and the classic fills beside it, on every part and all test holes.
+def score(paper, cfg, modules, images, device, own_holes_only=False) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Scores the network, and the classic fills beside it, on every part and all test holes, or (quicker, for a
+    notebook) on the configuration's own holes.
 
     Returns the record's rows, and the main score of each picture: {"part|holes|filler": (n,)}.
     """
     rows, arrays, network = [], {}, paper.filler(modules, cfg)
     for part, image in open_parts(paper, images, device):
         pictures = runtime.fingerprint(image)
-        for number, (holes, mask) in enumerate(paper.test_holes(cfg, len(image)).items()):
+        named = list(paper.test_holes(cfg, len(image)).items())
+        for number, (holes, mask) in enumerate(named[:1] if own_holes_only else named):
             fillers = [network, *(paper.other_fillers(modules, cfg) if part == "test" and number == 0 else [])]
             scored = evaluate.score(fillers, image, mask.to(device), paper.scores, paper.untouched)
             if part != "train":
