@@ -101,7 +101,8 @@ def score(
         raise ValueError(f"there is no score {unknown[0]!r}; there are {', '.join(SCORES)}.")
     masked = masking.apply(image, mask, fill, runtime.generator(0, image.device))  # (only noise is random)
     rows = []
-    for filler in tqdm(fillers, desc="scoring", unit="filler", delay=10, leave=False):  # shown if it takes longer
+    bar = {"desc": "scoring", "unit": "filler", "leave": False, "disable": len(fillers) < 2}
+    for filler in tqdm(fillers, delay=10, **bar):  # shown if it takes longer
         reason = filler.accepts(tuple(image.shape), mask)
         if reason:
             rows.append(Scored(filler.id, filler.label, {}, note=reason))

@@ -45,7 +45,7 @@ class Common(BaseModel):
         """
         given = {name: value for name, value in given.items() if value is not None}
         _known(cls, given)
-        first = _validated(cls, {n: given[n] for n in ("profile", "reading") if n in given})
+        first = _validated(cls, {n: given[n] for n in ("profile", "reading", "dataset") if n in given})
         profile, reading = first.profile, getattr(first, "reading", None)
         layers = [(f"profile {profile}", cls.profiles.get(profile, {}))]
         layers += [(f"reading {reading}", cls.readings.get(reading, {}))] if reading else []

@@ -111,9 +111,10 @@ def fit(
 def _check(images, fixed_holes, batch_size, precision) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise TypeError(f"images must be uint8 (N, C, H, W), and these are {images.dtype} {tuple(images.shape)}.")
-    if batch_size < 1 or len(images) < batch_size:
+    if not 1 <= batch_size <= len(images):
         raise ValueError(
-            f"batch_size must lie between 1 and the number of images ({len(images)}), and {batch_size} does not."
+            f"{len(images)} training pictures make no batch of {batch_size}: add pictures, or choose batch_size from "
+            "1 to their number."
         )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, and {precision!r} is not.")
@@ -155,7 +156,7 @@ def _train(run: "_Run", images, fixed_holes, batch_size, seed, log_every, checkp
                     for scheduler in recipe.schedulers.values():
                         scheduler.step()
                     run.evaluate(epoch + 1)
-                if due:
+                if due or interrupted:  # a signal may have come while scores were computed
                     run.save()
                     saved = time.perf_counter()
                 started = time.perf_counter()

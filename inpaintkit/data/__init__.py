@@ -98,31 +98,21 @@ def open(
     ``dataset``: "embedded", "embedded:NAME" (trained and tested on one of its photographs), "folder" (``data_dir``
     names the tree of pictures), or one of the papers' sets, as "flowers102" or with another of its splits
     "caltech101:objects" (sources.toml has them all). A named set is looked for in ``data_dir``, then in the cache,
-    then fetched.
-
-    ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training crops; folder: 70 % and 30 %; a
-    named set: the paper's numbers), and what that comes to is printed. ``seed`` chooses the training crops or draws the
-    split; embedded test crops do not depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (without
+    then fetched. ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training crops; folder: 70 %
+    and 30 %; a named set: the paper's numbers), and what that comes to is printed. ``seed`` chooses the training
+    crops or draws the split; embedded test crops do not depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (without
     antialiasing, as TensorFlow's loader) or "nearest"; ``aspect``: "squash" the picture to a square, as the papers do,
     or "crop" its middle. Embedded crops are never resized, and their repr says so.
 
-    Raises ValueError, FileNotFoundError, NotADirectoryError or OSError with one sentence; unreadable pictures are
-    skipped with a warning that names them.
+    Raises ValueError or OSError with one sentence; unreadable pictures are skipped with a warning that names them.
     """
-    for name, value in (("n_train", n_train), ("n_test", n_test)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, or None for all there is, and {value} is not.")
-    for name, value, allowed in (("resize", resize, FILTERS), ("aspect", aspect, ASPECTS)):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, and {value!r} is not.")
+    _check(size, n_train, n_test, resize, aspect)
     kind, colon, variant = dataset.partition(":")
     if kind == "embedded":
         if data_dir is not None:
             raise ValueError("dataset='embedded' needs no data_dir: use 'folder', or the name of a data set.")
         parts, names, notes = open_embedded(variant if colon else None, size, colour, n_train, n_test, seed)
         return Images(f"embedded-v1, {variant} alone" if colon else "embedded-v1", **parts, names=names, notes=notes)
-    if size < 8:
-        raise ValueError(f"size must be at least 8, and {size} is not.")
     if kind in sources.known():
         plan = sources.plan(kind, variant if colon else "paper")
         folder, files = sources.obtain(kind, data_dir)
@@ -151,3 +141,13 @@ def open(
         notes=notes,
         split=said,
     )
+
+
+def _check(size: int, n_train: int | None, n_test: int | None, resize: str, aspect: str) -> None:
+    for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("size", size, 8)):
+        if value is not None and value < least:
+            or_none = ", or None for all there is" if least == 1 else ""
+            raise ValueError(f"{name} must be at least {least}{or_none}, and {value} is not.")
+    for name, value, allowed in (("resize", resize, FILTERS), ("aspect", aspect, ASPECTS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, and {value!r} is not.")

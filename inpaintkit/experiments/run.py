@@ -254,7 +254,7 @@ def describe(paper, cfg, modules, images, history, device) -> dict:
         "parameters": cfg.identifying(),
         "holes": next(iter(paper.test_holes(cfg, 1))),  # those that the network was trained for
         "steps": history.steps[-1],
-        "seconds": round(history.seconds, 1),  # of training alone
+        "seconds": round(history.seconds, 3),  # of training alone
         "precision": runtime.pick_precision(device, cfg.precision),
         "code": code(paper, cfg),
         "weights": training.weights_hash(modules),

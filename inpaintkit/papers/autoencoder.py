@@ -25,7 +25,7 @@ SMALLEST_HOLE = 8  # side of the smallest hole of random size, in pixels
 
 
 class Parameters(Training):
-    """What notebook 01 takes. Defaults: the demo in the reading `fixed`."""
+    """What notebook 01 takes. Defaults: the demo; `as_run` is chosen, and `fixed` has no changes."""
 
     reading: Literal["as_written", "as_run", "fixed"] = Field("as_run", description="text, code, or it repaired")
     epochs: int = Field(5, ge=1, le=100_000, description="passes over the training pictures")

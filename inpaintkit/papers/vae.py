@@ -310,7 +310,7 @@ def survey(image: torch.Tensor, draws: int = 3) -> dict:
 class Collapsed(nn.Module):
     """A `VAE` with ``leaky_slope=1`` in eval mode with z = mu, with its affine layers multiplied out (ours).
 
-    From the feature map to the picture before its sigmoid, everything is affine; what remains of eleven layers is two
+    From the feature map to the picture before its sigmoid, everything is affine; what remains of ten layers is two
     matrices with the latent vector between them. ``Collapsed(net)`` computes them in float64.
     """
 
@@ -365,7 +365,7 @@ WAYS = {  # what the authors' test does differently; needs no further training
 def describe_holes(cfg) -> str:
     """The holes of a configuration in words, with pixels: "1 x 10x10", "strokes 20 %"."""
     if cfg.hole != "squares":
-        return f"{cfg.hole} {cfg.ratio:.0%}"
+        return f"{cfg.hole} {100 * cfg.ratio:g} %"
     side = masking.side_of(cfg.ratio, cfg.size, cfg.ratio_of)
     return f"{cfg.squares} x {side}x{side}"
 
