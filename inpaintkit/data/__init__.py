@@ -99,10 +99,10 @@ def open(
     names the tree of pictures), or one of the papers' sets, as "flowers102" or with another of its splits
     "caltech101:objects" (sources.toml has them all). A named set is looked for in ``data_dir``, then in the cache,
     then fetched. ``n_train`` and ``n_test`` None mean all there is (embedded: 4,000 random training crops; folder: 70 %
-    and 30 %; a named set: the paper's numbers), and what that comes to is printed. ``seed`` chooses the training
-    crops or draws the split; embedded test crops do not depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (without
-    antialiasing, as TensorFlow's loader) or "nearest"; ``aspect``: "squash" the picture to a square, as the papers do,
-    or "crop" its middle. Embedded crops are never resized, and their repr says so.
+    and 30 %; a named set: the paper's numbers), and what that comes to is printed. ``seed`` chooses the training crops
+    or draws the split; embedded test crops do not depend on it. ``resize``: "bicubic" (antialiased), "bilinear" (as
+    TensorFlow's loader, without antialiasing) or "nearest"; ``aspect``: "squash" the picture to a square, as the papers
+    do, or "crop" its middle. Embedded crops are never resized, and their repr says so.
 
     Raises ValueError or OSError with one sentence; unreadable pictures are skipped with a warning that names them.
     """
