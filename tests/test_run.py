@@ -222,3 +222,15 @@ def test_a_filler_that_declines_leaves_its_reason_and_nothing_dies(tmp_path):
     kept = records.collect(Declining(), [tmp_path])
     assert "toy" not in set(kept.scores["filler"])
     assert "nothing" in set(kept.scores["filler"])
+
+
+def test_a_notebooks_record_is_completed_without_training_again(finished, tmp_path):
+    _, whole = finished
+    cfg = toy.PAPER.Parameters.resolve({})
+    images, device = data.open_for(cfg), runtime.pick_device()
+    modules, history = run.train(toy.PAPER, cfg, images, tmp_path, device, progress=False)
+    quick = run.save(tmp_path, toy.PAPER, cfg, modules, images, history, device, own_holes_only=True)
+    assert {row["holes"] for row in quick["scores"]} == {quick["holes"]}
+    again = run.run(toy.PAPER, {}, tmp_path, progress=False)
+    assert again["history"]["resumed_from"] == history.steps[-1]
+    assert again["scores"] == whole["scores"]

@@ -115,6 +115,7 @@ def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False,
     if not slim:
         save_weights(out, paper, cfg, modules, images)
     record = describe(paper, cfg, modules, images, history, device) | {"scores": rows} | more
+    record |= {"own_holes_only": True} if own_holes_only else {}
     runtime.write_json(out / "results.json", record)
     return record
 
@@ -278,8 +279,8 @@ def _finished(path: Path, paper: Paper, cfg: Training, images: data.Images) -> d
         differing.append("code")
     if found["data"]["fingerprint"]["train"] != images.fingerprint["train"]:
         differing.append("training pictures")
-    if not differing:
-        return found
+    if not differing:  # a notebook's run is scored again on all holes, and not trained again
+        return None if found.get("own_holes_only") else found
     if differing == ["epochs"] and there["epochs"] < wanted["epochs"]:
         return None
     raise ValueError(f"{path} belongs to another run ({', '.join(differing)} differ): choose another out_dir.")
