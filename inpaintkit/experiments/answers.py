@@ -113,11 +113,11 @@ def _signed(difference: Interval) -> str:
 def worth(recorded: Records, changed: dict) -> str:
     """What some changed parameters of the demo are worth on test, in words with an interval, for one cell."""
     base, other = variants(recorded, Question("worth", "", {"demo": {}, "changed": changed}))
-    if not base.runs or not other.runs:
+    if not base.runs.keys() & other.runs.keys():
         return NOT_RUN
-    network = recorded.paper.network
+    network, seeds = recorded.paper.network, sorted(base.runs.keys() & other.runs.keys())
     means = [
-        records.per_seed([recorded.score(run, "test", x.holes, network) for run in x.runs.values()])
+        records.per_seed([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds])
         for x in (base, other)
     ]
     difference = compare(recorded, other, base)

@@ -107,6 +107,8 @@ def _question(recorded: Records, question: Question) -> list[str]:
     table = answers.table(recorded, question)
     if (table["seeds"] == answers.NOT_RUN).all():
         return [heading, f"Not run: `make effects PAPER={recorded.paper.id} QUESTION={question.id}`."]
+    if sum(table["seeds"] != answers.NOT_RUN) < 2:  # nothing to compare yet
+        return [heading, markdown(table), f"The rest: `make effects PAPER={recorded.paper.id} QUESTION={question.id}`."]
     figure = folder() / "figures" / f"{recorded.paper.id}-{question.id}.svg"
     dots(recorded, question, figure)
     return [heading, markdown(table), f"![{question.text} A dot for each seed.](figures/{figure.name})"]
