@@ -40,7 +40,7 @@ def clean(notebook) -> None:
 def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as runs:
-        os.environ |= {"INPAINTKIT_RUNS": runs, "OMP_NUM_THREADS": "2"}
+        os.environ |= {"INPAINTKIT_RUNS": runs, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
         client = NotebookClient(
             notebook,
             timeout=1200,  # on a busy machine a training of one minute takes many
