@@ -38,7 +38,7 @@ test: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q $(TWO) --durations=5
 	@$(NBVAL) notebooks/*.ipynb
-	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(NBVAL) notebooks/00_*.ipynb notebooks/02_*.ipynb
+	@export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 && $(NBVAL) notebooks/00_*.ipynb notebooks/02_*.ipynb
 	@rm -rf runs/test
 
 lab: setup
