@@ -9,6 +9,7 @@ import ast
 import contextlib
 import difflib
 import html
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -77,12 +78,15 @@ class Common(BaseModel):
         """The parameters that determine a run's result."""
         return {name: value for name, value in self.model_dump().items() if name not in self.FREE}
 
+    def given(self) -> dict[str, Any]:
+        """The parameters that were given or changed, with their values: what makes the same ones again."""
+        return {n: getattr(self, n) for n, source in self._sources.items() if source in ("given", "changed")}
+
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(name, value, where it comes from, what the paper's profile has instead) of every parameter."""
         others = {}
         if self.profile != "paper" and "paper" in self.profiles:
-            given = {n: getattr(self, n) for n, source in self._sources.items() if source in ("given", "changed")}
-            others = type(self).resolve(given | {"profile": "paper"}).model_dump()
+            others = type(self).resolve(self.given() | {"profile": "paper"}).model_dump()
         return [
             (
                 name,
@@ -129,12 +133,16 @@ class Training(Common):
     experiments: str = Field("none", description="questions to train now: none, all, or names with commas")
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """For an unknown name: a question with the nearest known one, or all that there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+
+
 def _known(cls: type[Common], given: dict) -> None:
     for name in given:
         if name not in cls.model_fields:
-            near = difflib.get_close_matches(name, cls.model_fields, n=1)
-            known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(cls.model_fields)}."
-            raise ValueError(f"unknown parameter {name!r}: {known}")
+            raise ValueError(f"unknown parameter {name!r}: {nearest(name, cls.model_fields)}")
 
 
 def _validated(cls: type[Common], values: dict) -> Common:

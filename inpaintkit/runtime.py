@@ -8,12 +8,18 @@ import os
 import platform
 import random
 import subprocess
+import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # mallopt's names for its options
 
@@ -150,6 +156,14 @@ def read_json(path: str | Path) -> dict:
     except ValueError as error:  # undecodable text and broken JSON
         raise ValueError(f"{path} is damaged ({error}): delete it, and run again.") from error
     return content
+
+
+def read_toml(path: str | Path) -> dict:
+    """A TOML file. Raises ValueError with one sentence for a damaged one, FileNotFoundError."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf8"))
+    except ValueError as error:  # undecodable text and broken TOML
+        raise ValueError(f"{Path(path).name} cannot be read ({error}).") from error
 
 
 def code_hash(*files: Path) -> str:

@@ -20,7 +20,7 @@ SPEED = doctor.speed
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch, tmp_path):
     """A speed that is not measured, and an empty cache."""
-    monkeypatch.setattr(doctor, "speed", lambda: doctor.REFERENCE / 2)
+    monkeypatch.setattr(doctor, "speed", lambda: doctor.GFLOPS / 2)
     monkeypatch.setenv("INPAINTKIT_CACHE", str(tmp_path / "cache"))
 
 
@@ -48,7 +48,7 @@ def test_the_page_names_versions_memory_disk_and_every_notebook_and_set():
         ("[cost]\ndemo_seconds = 60\n", "09_toy: demo about 2.0 minutes"),
         (
             '[cost]\ndemo_seconds = 60\ndata = ["flowers102", "own"]\nstep_seconds = 2.0\nsteps = 900\ngigabytes = 1\n',
-            "paper: flowers102 (not here), own (not here); about 1.0 hours",
+            "paper: flowers102 (not here), own (not here); about 60 minutes",
         ),
     ],
 )
@@ -74,7 +74,7 @@ def test_sets_are_complete_or_not(tmp_path, monkeypatch):
 
 def test_times_follow_the_speed_of_the_machine(monkeypatch):
     assert "02_vae: demo about 2.1 minutes" in doctor.page()
-    monkeypatch.setattr(doctor, "speed", lambda: doctor.REFERENCE / 100)
+    monkeypatch.setattr(doctor, "speed", lambda: doctor.GFLOPS / 100)
     page = doctor.page()
     assert "02_vae: demo about 106.7 minutes" in page
     assert "788 days on the processor" in page

@@ -19,11 +19,8 @@ import inpaintkit
 from inpaintkit import data, papers, runtime
 from inpaintkit.data import sources
 from inpaintkit.experiments import questions
+from inpaintkit.experiments.grid import GFLOPS, duration
 
-# Times were measured on two cores of an AMD EPYC (2026), alone on the machine, where `speed` gave this. Those of a work
-# stand in its papers/*.toml, as [cost]: seconds of the demo's whole notebook (`make course`), and of a training step at
-# the paper's size (benchmarks/training.py) with the steps of the paper's schedule.
-REFERENCE = 122.0  # GFLOP/s
 MASKS = "00_masks_and_metrics"  # the one notebook that is of no work
 MASKS_SECONDS = 28
 
@@ -119,9 +116,9 @@ def data_sets(found: dict[str, tuple[Path, list] | None]) -> list[str]:
 
 
 def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
-    factor, memory = REFERENCE / rate, psutil.virtual_memory().total / 1e9
+    factor, memory = GFLOPS / rate, psutil.virtual_memory().total / 1e9
     lines = [
-        f"(processor times: measured at {REFERENCE:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
+        f"(processor times: measured at {GFLOPS:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
         "were not measured yet)"
     ]
     lines.append(f"{MASKS}: {_demo(MASKS_SECONDS * factor)}")
@@ -134,7 +131,7 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
         states = [f"{one} ({'here' if found.get(one) else 'not here'})" for one in cost["data"]]
         what = f"{cost['what'].strip()} " if "what" in cost else ""
         line = f"  paper: {', '.join(states)}; {what}about "
-        line += f"{_time(cost['step_seconds'] * cost['steps'] * factor)} on the processor"
+        line += f"{duration(cost['step_seconds'] * cost['steps'] * factor)} on the processor"
         if device.type == "cuda":
             line += f", less on the {runtime.device_name(device)}"
         if memory < cost["gigabytes"]:
@@ -145,8 +142,3 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
 
 def _demo(seconds: float) -> str:
     return f"demo about {seconds / 60:.1f} minutes on the processor"
-
-
-def _time(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"

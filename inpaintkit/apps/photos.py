@@ -1,7 +1,6 @@
 """The user's own photographs: read as the camera meant them, written without loss."""
 
 import contextlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from inpaintkit import masking, runtime
+from inpaintkit.data.decoding import deep
 
 LOSSLESS = {
     ".png": ("PNG", {"compress_level": 1}),
@@ -39,8 +39,7 @@ def open_photo(path: str | Path) -> Photo:
             size, mode = picture.size, picture.mode
             if getattr(picture, "is_animated", False) and picture.format != "MPO":  # MPO: a JPEG with previews
                 raise ValueError(f"{path.name} holds several pictures: save one of them as a file of its own.")
-            # Pillow reads colour with 16 bits as if it had 8, and only the name of its decoder tells.
-            if mode.startswith(("I", "F")) or any(re.search("(RGBA?|LA);16", str(tile)) for tile in picture.tile):
+            if deep(picture):
                 raise ValueError(f"{path.name} has more than 8 bits per channel: save it with 8.")
             if mode not in ("L", "LA", "RGB", "RGBA", "P"):
                 raise ValueError(f"{path.name} has the colour mode {mode}: save it as RGB or grey.")

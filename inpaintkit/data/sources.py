@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import warnings
 from datetime import datetime, timezone
@@ -18,16 +17,11 @@ from inpaintkit.data import download
 from inpaintkit.data.pictures import cache_dir, listing, locked, need_room
 from inpaintkit.data.splits import Plan
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 @cache
 def known() -> dict[str, dict]:
     """Every named data set, {name: its table in sources.toml}."""
-    return tomllib.loads(Path(__file__).with_name("sources.toml").read_text(encoding="utf8"))
+    return runtime.read_toml(Path(__file__).with_name("sources.toml"))
 
 
 def plan(name: str, variant: str = "paper") -> Plan:

@@ -14,8 +14,11 @@ NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The runs of one variant of a question: {seed: run}, the test holes, and the difference from the first variant."""
+class Variant:
+    """The recorded runs of one variant of a question: {seed: run}, and the test holes that it was trained for.
+
+    ``stale``: some of them were made with other code than today's.
+    """
 
     label: str
     runs: dict[int, str]
@@ -23,18 +26,18 @@ class Answer:
     stale: bool = False
 
 
-def variants(recorded: Records, question: Question) -> list[Answer]:
+def variants(recorded: Records, question: Question) -> list[Variant]:
     """The recorded runs of every variant."""
     found = []
     for label in question.variants:
         cfg = questions.configuration(recorded.paper, question, label, question.seeds[0])
         runs = {seed: run for seed, run in recorded.seeds(cfg).items() if seed in question.seeds}
         holes = next(iter(recorded.paper.test_holes(cfg, 1)))
-        found.append(Answer(label, runs, holes, any(recorded.stale(run, cfg) for run in runs.values())))
+        found.append(Variant(label, runs, holes, any(recorded.stale(run, cfg) for run in runs.values())))
     return found
 
 
-def compare(recorded: Records, a: Answer, b: Answer, part: str = "test") -> Interval | None:
+def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> Interval | None:
     """The main score of ``a`` minus that of ``b``, paired over the same pictures, over the seeds that both have.
 
     None if they were not scored on the same pictures and holes, or one was not run.
@@ -50,7 +53,7 @@ def compare(recorded: Records, a: Answer, b: Answer, part: str = "test") -> Inte
     return None if any(v is None for x in values for v in x) else records.paired(*values)
 
 
-def direction(recorded: Records, a: Answer, b: Answer, part: str = "test") -> str:
+def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
     """ "lower", "higher", or "not told apart": the interval over pictures excludes 0 *and* all seeds agree."""
     difference = compare(recorded, a, b, part)
     if difference is None:

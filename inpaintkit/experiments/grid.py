@@ -5,7 +5,6 @@ lives apart from the kit (``uv tool run``): it needs Python 3.11, and other vers
 """
 
 import contextlib
-import difflib
 import math
 import os
 import shutil
@@ -23,7 +22,7 @@ from inpaintkit.contracts import Paper
 from inpaintkit.data import sources
 from inpaintkit.experiments import answers, questions, records
 from inpaintkit.experiments.run import name, run
-from inpaintkit.parameters import Training
+from inpaintkit.parameters import Training, nearest
 
 try:
     import fcntl
@@ -32,7 +31,10 @@ except ImportError:  # Windows
 
 SNAKEMAKE = "snakemake==9.27.1"
 SLURM = "snakemake-executor-plugin-slurm==2.8.0"
-GFLOPS = 122.0  # of `doctor.speed` on the machine where the costs in papers/*.toml were measured
+# What `doctor.speed` gave where the [cost] of papers/*.toml was measured: two cores of an AMD EPYC (2026), alone on the
+# machine; seconds of the demo's whole notebook (`make course`), and of a training step at the paper's size
+# (benchmarks/training.py) with the steps of the paper's schedule.
+GFLOPS = 122.0
 START_SECONDS = 8  # of a run: imports, pictures, fills
 
 
@@ -63,7 +65,7 @@ class Job:
     @property
     def command(self) -> list[str]:
         """What `python -m inpaintkit` runs, in whatever folder."""
-        given = {n: getattr(self.cfg, n) for n, source in self.cfg._sources.items() if source == "given"}
+        given = self.cfg.given()
         if "data_dir" in given:
             given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
         return ["run", self.paper.id, *(f"{n}={v!r}" for n, v in given.items()), "--out", str(self.folder), "--slim"]
@@ -102,9 +104,7 @@ def _asked(chosen: list[Paper], question: str) -> dict[Paper, str]:
     known = {one: questions.questions(one) for one in chosen}
     everywhere = {asked for of_one in known.values() for asked in of_one}
     for unknown in [asked for asked in wanted if asked not in everywhere]:
-        near = difflib.get_close_matches(unknown, everywhere, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(everywhere))}."
-        raise ValueError(f"unknown question {unknown!r}: {hint}")
+        raise ValueError(f"unknown question {unknown!r}: {nearest(unknown, sorted(everywhere))}")
     own = {one: ",".join(asked for asked in wanted if asked in of_one) for one, of_one in known.items()}
     return {one: asked for one, asked in own.items() if asked}
 
@@ -115,13 +115,13 @@ def describe(jobs: Sequence[Job], at_once: int = 2) -> str:
     for paper in dict.fromkeys(job.paper for job in jobs):
         mine = [job for job in jobs if job.paper is paper]
         own = sum(_seconds(job) for job in mine if not job.done)
-        lines.append(f"{paper.id}: {len(mine)} runs, {sum(job.done for job in mine)} done, about {_time(own)} to go")
+        lines.append(f"{paper.id}: {len(mine)} runs, {sum(job.done for job in mine)} done, about {duration(own)} to go")
         total += own
     todo = [job for job in jobs if not job.done]
     disk = sum(sorted(job.weights for job in todo)[-at_once:]) * 12 * 2  # Adam's two moments; the old file beside
     missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sources.known())
     lines.append(
-        f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {_time(total)} to go on two cores of {GFLOPS:.0f} "
+        f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {duration(total)} to go on two cores of {GFLOPS:.0f} "
         f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e6:,.0f} MB"
     )
     for dataset in sorted(one for one in missing if not sources.cached(one)):
@@ -140,7 +140,8 @@ def _seconds(job: Job) -> float:
     return START_SECONDS + share * (cost.get("demo_seconds", 60) if measured is None else measured)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words: minutes, hours or days."""
     if seconds < 5400:
         minutes = math.ceil(seconds / 60)
         return f"{minutes} minute{'' if minutes == 1 else 's'}"

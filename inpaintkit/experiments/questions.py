@@ -1,31 +1,21 @@
 """What is asked of each work, as data: questions and claims stand in ``papers/NAME.toml``, runs follow from them."""
 
-import difflib
 import itertools
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from inpaintkit import runtime
 from inpaintkit.contracts import Paper, Question
-from inpaintkit.parameters import Training
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from inpaintkit.parameters import Training, nearest
 
 KEYS = {"text", "variants", "over", "seeds", "profile", "scores"}
 
 
 @cache
 def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name} cannot be read ({error}).") from error
+    return runtime.read_toml(path) if path.exists() else {}
 
 
 def table(paper: Paper) -> dict[str, Any]:
@@ -62,9 +52,7 @@ def select(paper: Paper, names: str, profile: str = "demo") -> list[Question]:
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"{paper.id} has {', '.join(known)}."
-            raise ValueError(f"unknown question {name!r} (experiments): {hint}")
+            raise ValueError(f"unknown question {name!r} of {paper.id} (experiments): {nearest(name, known)}")
     return [known[name] for name in chosen]
 
 
