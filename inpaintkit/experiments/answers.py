@@ -11,6 +11,7 @@ from inpaintkit.experiments import questions, records
 from inpaintkit.experiments.records import Interval, Records
 
 NOT_RUN = "not run"
+ONE_SEED = "one seed only"  # which says nothing of other seeds, however narrow its interval over pictures is
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Variant:
     runs: dict[int, str]
     holes: str
     stale: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What must stand beside its numbers."""
+        return " (older code)" if self.stale else ""
 
 
 def variants(recorded: Records, question: Question) -> list[Variant]:
@@ -54,12 +60,14 @@ def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> In
 
 
 def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
-    """ "lower", "higher", or "not told apart": the interval over pictures excludes 0 *and* all seeds agree."""
+    """ "lower" or "higher" if the interval over pictures excludes 0 *and* all seeds, two at least, agree; or why not."""
     difference = compare(recorded, a, b, part)
     if difference is None:
         return "not comparable" if a.runs and b.runs else NOT_RUN
-    network, signs = recorded.paper.network, set()
-    for seed in a.runs.keys() & b.runs.keys():
+    network, signs, seeds = recorded.paper.network, set(), a.runs.keys() & b.runs.keys()
+    if len(seeds) == 1:
+        return ONE_SEED
+    for seed in seeds:
         one, other = (recorded.score(x.runs[seed], part, x.holes, network) for x in (a, b))
         signs.add(math.copysign(1, one - other) if one != other else 0)
     if len(signs) > 1 or math.isnan(difference.low) or difference.low <= 0 <= difference.high:
@@ -85,7 +93,7 @@ def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test
     paper, found = recorded.paper, variants(recorded, question)
     rows = []
     for answer in found:
-        row = {"trained": answer.label + (" (older code)" if answer.stale else ""), "holes": answer.holes}
+        row = {"trained": answer.label + answer.mark, "holes": answer.holes}
         row["seeds"] = len(answer.runs) or NOT_RUN
         for part in parts if answer.runs else ():
             values = [recorded.score(run, part, answer.holes, paper.network) for run in answer.runs.values()]
@@ -123,10 +131,10 @@ def worth(recorded: Records, changed: dict) -> str:
         records.per_seed([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds])
         for x in (base, other)
     ]
-    difference = compare(recorded, other, base)
+    difference, mark = compare(recorded, other, base), base.mark or other.mark
     if difference is None:
-        return f"{means[0]} → {means[1]}, hole {other.holes}: not comparable"
-    return f"{means[0]} → {means[1]}; {_signed(difference)}: {direction(recorded, other, base)}"
+        return f"{means[0]} → {means[1]}, hole {other.holes}: not comparable{mark}"
+    return f"{means[0]} → {means[1]}; {_signed(difference)}: {direction(recorded, other, base)}{mark}"
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -156,8 +164,8 @@ def claims(recorded: Records) -> list[Verdict]:
 def _below(recorded: Records, entry: dict) -> tuple[str, str]:
     """Is the demo's main score on test lower than a fill's, with every seed, and its interval below 0?"""
     (demo,) = variants(recorded, Question("claim", "", {"demo": {}}))
-    if not demo.runs:
-        return "not tested", "the demo was not run"
+    if len(demo.runs) < 2:
+        return "not tested", ONE_SEED if demo.runs else NOT_RUN
     paper, part = recorded.paper, entry.get("part", "test")
     scores = {s: recorded.score(run, part, demo.holes, paper.network) for s, run in demo.runs.items()}
     run = next(iter(demo.runs.values()))
@@ -169,15 +177,15 @@ def _below(recorded: Records, entry: dict) -> tuple[str, str]:
     difference = records.paired(network, [fill])
     holds = all(score < limit for score in scores.values()) and difference.high < 0
     numbers = ", ".join(f"{score:.4f}" for score in scores.values())
-    return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}"
+    return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}{demo.mark}"
 
 
 def _changed(recorded: Records, entry: dict) -> tuple[str, str]:
     """Does a change of parameters move the main score in the direction that the claim says?"""
     base, other = variants(recorded, Question("claim", "", {"demo": {}, "changed": entry["changed"]}))
     said = direction(recorded, other, base)
-    if said == NOT_RUN:
-        return "not tested", "not run"
+    if said in (NOT_RUN, ONE_SEED):
+        return "not tested", said
     holds = said == entry["is"] or (entry["is"] == "different" and said in ("lower", "higher"))
     return ("holds" if holds else "does not hold"), worth(recorded, entry["changed"])
 

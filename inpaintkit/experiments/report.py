@@ -40,7 +40,8 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
         *_section("Claims", _claims(recorded)),
         "## Questions",
         "Main score: mean ± standard deviation over seeds. Differences: mean over the same pictures, with a 95 % "
-        "interval (bootstrap); *lower* and *higher* are said if the interval excludes 0 and all seeds agree. "
+        "interval (bootstrap); *lower* and *higher* are said if the interval excludes 0 and all seeds, at least two, "
+        "agree. "
         f"Repeat them with `make effects PAPER={paper.id}`.",
     ]
     for question in questions.questions(paper).values():
