@@ -60,7 +60,7 @@ def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> In
 
 
 def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
-    """ "lower" or "higher" if the interval over pictures excludes 0 *and* all seeds, two at least, agree; or why not."""
+    """Lower or higher, if the interval over pictures excludes 0 *and* all seeds, two at least, agree; or why not."""
     difference = compare(recorded, a, b, part)
     if difference is None:
         return "not comparable" if a.runs and b.runs else NOT_RUN
