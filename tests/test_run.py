@@ -10,7 +10,7 @@ import filelock
 import pytest
 import toy
 
-from inpaintkit import __main__, data, evaluate, papers, runtime, training
+from inpaintkit import __main__, data, evaluate, fills, masking, papers, runtime, training
 from inpaintkit.experiments import records, run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,7 +136,7 @@ def test_a_comment_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
         run._code.cache_clear()
 
 
-def test_folders_differ_where_results_may():
+def test_folders_differ_where_results_may(monkeypatch):
     def name(**given):
         return run.name(toy.PAPER, toy.Parameters.resolve(given))
 
@@ -144,6 +144,11 @@ def test_folders_differ_where_results_may():
     names = [name(), name(seed=1), name(lr=0.01), name(profile="smoke"), name(reading="as_run", width=9)]
     assert len(set(names)) == len(names)
     assert not set("".join(names)) & set(':*?"<>|\\ '), "Windows and shells have to take them"
+    cfg = toy.Parameters.resolve({})
+    pictures = [data.open("embedded", size=32, n_train=n, n_test=4) for n in (8, 9)]
+    assert len({run.name(toy.PAPER, cfg, images) for images in (None, *pictures)}) == 3
+    monkeypatch.setattr(run, "code", lambda paper, cfg: "other code")
+    assert name() not in names
 
 
 # --- the record -------------------------------------------------------------------------------------------------------
@@ -234,3 +239,36 @@ def test_a_notebooks_record_is_completed_without_training_again(finished, tmp_pa
     again = run.run(toy.PAPER, {}, tmp_path, progress=False)
     assert again["history"]["resumed_from"] == history.steps[-1]
     assert again["scores"] == whole["scores"]
+
+
+def test_what_a_fill_scored_is_kept_for_the_same_pictures_and_holes_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path))
+    test = data.open("embedded", size=32, n_train=8, n_test=8).test.float() / 255
+    scored = []
+    for image in (test[:4], test[4:]):
+        for place in ("centre", (0.3, 0.3)):
+            mask = masking.square(4, 32, 8, place)
+            wanted = evaluate.score(fills.fills(*toy.PAPER.fills), image, mask, toy.PAPER.scores)
+            for _ in range(2):  # the second time, kept ones are read
+                found = run.reference(toy.PAPER, image, mask, runtime.fingerprint(image))
+                assert [(f.filler, f.mean("hole_mse")) for f in found] == [
+                    (w.filler, w.mean("hole_mse")) for w in wanted
+                ]
+            scored.append(found[-1].mean("hole_mse"))
+    assert len(set(scored)) == 4, "pictures and holes that cannot be told apart test nothing"
+    for damage in (lambda whole: b"damaged", lambda whole: whole[: len(whole) // 2], lambda whole: b""):
+        for kept in (tmp_path / "fills").iterdir():
+            kept.write_bytes(damage(kept.read_bytes()))
+        again = run.reference(toy.PAPER, image, mask, runtime.fingerprint(image))
+        assert again[-1].mean("hole_mse") == scored[-1]
+
+
+def test_what_a_work_measures_besides_stands_in_its_record(tmp_path):
+    class Measured(toy.Toy):
+        def measure(self, modules, cfg, image, mask):
+            return {"detail": 0.25, "pictures": len(image)}
+
+    record = run.run(Measured(), {}, tmp_path, progress=False)
+    measured = {row["score"]: row["mean"] for row in record["scores"] if row.get("filler") == "toy"}
+    assert (measured["detail"], measured["pictures"]) == (0.25, 12)
+    assert record["history"]["scores"]["detail"] == [0.25], "the one measure that is worth a curve"

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from inpaintkit.parameters import Training
 
 SCHEMA = 1  # of results.json and of the tables in results/; raise it when a column changes its meaning
 PACKAGE = Path(runtime.__file__).parent
+DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile)  # what broken .npz files raise
 SHARED = ("contracts", "masking", "metrics", "evaluate", "patches", "training")  # what the result of any run depends on
 
 
@@ -217,7 +219,7 @@ def reference(paper: Paper, image: torch.Tensor, mask: torch.Tensor, pictures: s
         key = hashlib.sha256(f"{what} {fill.id}".encode()).hexdigest()[:16]
         path = runtime.runs_dir("fills") / f"{fill.id}-{key}.npz"
         if path.exists():
-            with contextlib.suppress(ValueError, OSError), np.load(path) as kept:  # a damaged one is made anew
+            with contextlib.suppress(*DAMAGED), np.load(path) as kept:  # a damaged one is made anew
                 values = {score: torch.from_numpy(kept[score]) for score in paper.scores}
                 scored.append(evaluate.Scored(fill.id, fill.label, values))
                 continue
