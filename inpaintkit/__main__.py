@@ -125,7 +125,7 @@ def _report(given) -> int:
 
 
 def _fetch(given) -> int:
-    from inpaintkit.data import sources
+    from inpaintkit.data import sets
 
     doctor = _app("doctor")
     if not given.names:
@@ -133,14 +133,14 @@ def _fetch(given) -> int:
     failed = 0
     for name in given.names:  # one that fails does not keep the others from being fetched
         try:
-            if name not in sources.known():
-                raise ValueError(f"{name!r} is not one of {', '.join(sources.known())}.")
-            found = sources.fetch(name, given.source) if given.source else sources.obtain(name, given.data_dir)
+            if name not in sets.known():
+                raise ValueError(f"{name!r} is not one of {', '.join(sets.known())}.")
+            found = sets.fetch(name, given.source) if given.source else sets.obtain(name, given.data_dir)
         except (ValueError, OSError) as error:
             print(f"inpaintkit: {error}", file=sys.stderr)
             failed = 2
         else:
-            print(f"{name}: {len(found[1]):,} of {sources.known()[name]['pictures']:,} pictures in {found[0]}")
+            print(f"{name}: {len(found[1]):,} of {sets.known()[name]['pictures']:,} pictures in {found[0]}")
     return failed
 
 

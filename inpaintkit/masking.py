@@ -6,7 +6,6 @@ generator's device.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -161,31 +160,6 @@ def text(
     top = torch.randint(0, rows, (n,), generator=generator, device=generator.device).tolist()
     left = torch.randint(0, columns, (n,), generator=generator, device=generator.device).tolist()
     return torch.stack([sheet[t : t + rows, c : c + columns] for t, c in zip(top, left, strict=True)])[:, None]
-
-
-def from_picture(path: str | Path, size: int | tuple[int, int] | None = None) -> torch.Tensor:
-    """A hole drawn by hand: the white part (grey value 128 and above) of a picture file is the hole. (1, 1, H, W).
-
-    What is transparent was not painted, so it is known. With ``size`` given the picture must have that size. Raises
-    ValueError for another size, no hole, or nothing but hole.
-    """
-    try:
-        with Image.open(path) as picture:
-            painted = picture.convert("RGBA")
-            on_black = Image.alpha_composite(Image.new("RGBA", painted.size, (0, 0, 0, 255)), painted)
-            mask = torch.from_numpy(np.array(on_black.convert("L")) >= 128)[None, None]
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken files
-        raise ValueError(f"{Path(path).name} cannot be read as a picture ({error}).") from error
-    if size is not None and tuple(mask.shape[2:]) != _height_width(size):
-        height, width = _height_width(size)
-        raise ValueError(
-            f"{Path(path).name} is {mask.shape[3]} wide and {mask.shape[2]} high, "
-            f"the image {width} wide and {height} high: save the mask in the image's size."
-        )
-    if not mask.any() or mask.all():
-        shade, part = ("black", "no") if not mask.any() else ("white", "nothing but")
-        raise ValueError(f"{Path(path).name} is all {shade}, so there is {part} hole: paint the hole white on black.")
-    return mask
 
 
 def draw(

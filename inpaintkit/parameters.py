@@ -20,6 +20,15 @@ MARK = "# Defaults"  # first line of every notebook's parameters cell
 INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
 
+def current_name(dataset: str) -> str:
+    """The name of a data set today: "embedded" became "photographs", which is said."""
+    old, colon, variant = dataset.partition(":")
+    if old != "embedded":
+        return dataset
+    print("dataset 'embedded' is now called 'photographs'.")
+    return f"photographs{colon}{variant}"
+
+
 class Common(BaseModel):
     """What every notebook takes. Printing an instance shows each value, where it comes from, and the paper's."""
 
@@ -31,7 +40,9 @@ class Common(BaseModel):
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     profile: Literal["smoke", "demo", "paper"] = Field("demo", description="how much data and training")
-    dataset: str = Field("embedded", min_length=1, description="embedded, folder, or a name in data/README.md")
+    dataset: str = Field(
+        "photographs", min_length=1, description="photographs, portraits, folder, or a name in data/README.md"
+    )
     data_dir: str | None = Field(None, min_length=1, description="the folder of pictures, looked into first")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random but the test holes")
     out_dir: str | None = Field(None, min_length=1, description="the folder of checkpoint and results")
@@ -46,6 +57,8 @@ class Common(BaseModel):
         """
         given = {name: value for name, value in given.items() if value is not None}
         _known(cls, given)
+        if isinstance(given.get("dataset"), str):
+            given["dataset"] = current_name(given["dataset"])
         first = _validated(cls, {n: given[n] for n in ("profile", "reading", "dataset") if n in given})
         profile, reading = first.profile, getattr(first, "reading", None)
         layers = [(f"profile {profile}", cls.profiles.get(profile, {}))]
@@ -59,7 +72,7 @@ class Common(BaseModel):
             values |= layer
             sources |= dict.fromkeys(layer, source)
         cfg = _validated(cls, values)
-        if cfg.data_dir and cfg.dataset.startswith("embedded"):
+        if cfg.data_dir and cfg.dataset.partition(":")[0] in ("photographs", "portraits"):
             raise ValueError(
                 f"data_dir is {cfg.data_dir!r} but dataset is {cfg.dataset!r}: add dataset='folder' for pictures of "
                 "your own, or the name of a data set."
@@ -70,6 +83,7 @@ class Common(BaseModel):
     def changed(self, **values) -> "Common":
         """The same parameters with some changed. Raises ValueError as `resolve` does."""
         _known(type(self), values)
+        values |= {"dataset": current_name(values["dataset"])} if "dataset" in values else {}
         cfg = _validated(type(self), self.model_dump() | values)
         cfg._sources = self._sources | dict.fromkeys(values, "changed")
         return cfg

@@ -80,6 +80,11 @@ def keep_freed_memory() -> None:
             libc.mallopt(option, value)
 
 
+def command(*words: str) -> str:
+    """How this user calls the kit."""
+    return " ".join(["python -m inpaintkit", *words])
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import inpaintkit
 from inpaintkit import __main__, papers, runtime
 from inpaintkit.apps import doctor
-from inpaintkit.data import sources
+from inpaintkit.data import sets
 
 SPEED = doctor.speed
 
@@ -35,7 +35,7 @@ def test_the_page_names_versions_memory_disk_and_every_notebook_and_set():
     page, notebooks = doctor.page(), (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")
     for words in (f"inpaintkit {inpaintkit.__version__}", "Python 3.", "GFLOP/s", "memory: ", "GB free", "torch  "):
         assert words in page, words
-    for name in (*sources.known(), *(path.stem for path in notebooks)):
+    for name in (*sets.known(), *(path.stem for path in notebooks)):
         assert f"  {name}: " in page, name
     assert "flowers102: not here; `python -m inpaintkit fetch flowers102` fetches 0.34 GB" in page
     assert "paris-streetview: not here, and by hand only" in page
@@ -68,7 +68,7 @@ def test_sets_are_complete_or_not(tmp_path, monkeypatch):
     page = doctor.page(tmp_path / "mine")
     assert f"flowers102: INCOMPLETE, 3 of 8,189 pictures in {folder}" in page
     assert "flowers102 (here), caltech101 (not here)" in page
-    monkeypatch.setitem(sources.known()["flowers102"], "pictures", 3)
+    monkeypatch.setitem(sets.known()["flowers102"], "pictures", 3)
     assert "flowers102: complete, 3 of 3" in doctor.page(tmp_path / "mine")
 
 
@@ -118,7 +118,10 @@ def test_the_command_line_prints_the_page_lists_the_sets_and_finds_one(tmp_path,
     assert __main__.main(["doctor", "--data-dir", folder]) == 0
     assert "flowers102: INCOMPLETE, 3 of 8,189" in capsys.readouterr().out
     assert __main__.main(["fetch"]) == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["embedded", *sources.known()]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "portraits, photographs",
+        *sets.known(),
+    ]
     with pytest.warns(UserWarning, match="3 of its 8,189 pictures"):
         assert __main__.main(["fetch", "flowers102", "--data-dir", folder]) == 0
     assert f"flowers102: 3 of 8,189 pictures in {folder}" in capsys.readouterr().out

@@ -72,7 +72,7 @@ def test_counts_that_were_not_given_follow_another_data_set_and_the_table_says_s
     assert "all there are" in repr(cfg)
     given = Toy.resolve({"profile": "smoke", "dataset": dataset, "n_train": 12})
     assert (given.n_train, given.n_test) == (12, None)
-    for usual in ({"dataset": "embedded:brick"}, {"profile": "smoke"}):
+    for usual in ({"dataset": "photographs:brick"}, {"profile": "smoke"}):
         assert Toy.resolve({"profile": "smoke"} | usual).n_train == 20
     assert Toy.resolve({"profile": "paper", "dataset": "flowers102:genus"}).n_train is None
 
@@ -115,7 +115,7 @@ def test_the_table_shows_what_the_papers_profile_has_instead():
         ({"data_dir": "", "dataset": "folder"}, ["data_dir", "empty"]),
         ({"out_dir": ""}, ["out_dir", "empty"]),
         ({"data_dir": "pictures"}, ["data_dir", "dataset='folder'"]),
-        ({"data_dir": "pictures", "dataset": "embedded:brick"}, ["data_dir", "dataset"]),
+        ({"data_dir": "pictures", "dataset": "photographs:brick"}, ["data_dir", "dataset"]),
     ],
 )
 def test_bad_values_end_with_one_sentence_that_names_the_parameter(given, words):

@@ -29,7 +29,7 @@ def made_up(folder, scores, cfg=None, pictures="p0", **changes):
     ]
     rows.append(place | {"filler": "frequency", "note": "is not installed"})
     changed = {k: v for k, v in cfg.identifying().items() if v != type(cfg).model_fields[k].default and k != "seed"}
-    data = {"name": "embedded-v1", "counts": {"train": 32, "test": 4}, "fingerprint": {"train": "t0"}}
+    data = {"name": "photographs", "counts": {"train": 32, "test": 4}, "fingerprint": {"train": "t0"}}
     record = {
         "schema": run.SCHEMA, "paper": "toy", "run": run.identity(toy.PAPER, cfg), "profile": cfg.profile,
         "reading": cfg.reading, "changes": changed, "seed": cfg.seed, "parameters": cfg.identifying(),

@@ -131,7 +131,7 @@ def test_a_comment_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
     try:
         assert voided("apps/doctor.py") == voided("viz.py") == voided("experiments/report.py") == set()
         assert voided("papers/vae.py") == {"vae"}
-        assert voided("training.py") == voided("data/embedded.py") == {paper.id for paper in works}
+        assert voided("training.py") == voided("data/photographs.py") == {paper.id for paper in works}
     finally:
         run._code.cache_clear()
 
@@ -145,7 +145,7 @@ def test_folders_differ_where_results_may(monkeypatch):
     assert len(set(names)) == len(names)
     assert not set("".join(names)) & set(':*?"<>|\\ '), "Windows and shells have to take them"
     cfg = toy.Parameters.resolve({})
-    pictures = [data.open("embedded", size=32, n_train=n, n_test=4) for n in (8, 9)]
+    pictures = [data.open("photographs", size=32, n_train=n, n_test=4) for n in (8, 9)]
     assert len({run.name(toy.PAPER, cfg, images) for images in (None, *pictures)}) == 3
     monkeypatch.setattr(run, "code", lambda paper, cfg: "other code")
     assert name() not in names
@@ -243,7 +243,7 @@ def test_a_notebooks_record_is_completed_without_training_again(finished, tmp_pa
 
 def test_what_a_fill_scored_is_kept_for_the_same_pictures_and_holes_only(tmp_path, monkeypatch):
     monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path))
-    test = data.open("embedded", size=32, n_train=8, n_test=8).test.float() / 255
+    test = data.open("photographs", size=32, n_train=8, n_test=8).test.float() / 255
     scored = []
     for image in (test[:4], test[4:]):
         for place in ("centre", (0.3, 0.3)):

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from inpaintkit import data, evaluate, fills, masking, metrics, runtime
-from inpaintkit.data import sources
-from inpaintkit.data.decoding import FILTERS
+from inpaintkit.data import sets
+from inpaintkit.data.reading import FILTERS
 
 SCORES = ("hole_mse", "image_ssim_global")
 
 
 def main(name: str, folder: str) -> None:
     """The article's pictures (100x100, grey) and first hole (20x20), 500 test pictures, one draw of holes."""
-    folder_of_pictures, files = sources.find(name, Path(folder))
+    folder_of_pictures, files = sets.find(name, Path(folder))
     with Image.open(folder_of_pictures / files[0][0]) as picture:
         before = f"{picture.width}x{picture.height}"  # of the first; in the recorded sets of all
     filters = {}

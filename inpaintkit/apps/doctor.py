@@ -17,7 +17,7 @@ from torch import nn
 
 import inpaintkit
 from inpaintkit import data, papers, runtime
-from inpaintkit.data import sources
+from inpaintkit.data import sets
 from inpaintkit.experiments import questions
 from inpaintkit.experiments.grid import GFLOPS, duration
 
@@ -95,15 +95,15 @@ def _packages() -> list[str]:
 
 
 def find_all(data_dir: str | Path | None) -> dict[str, tuple[Path, list] | None]:
-    """Every data set as `sources.find` finds it in ``data_dir`` or the cache."""
-    folder = sources.existing_folder(data_dir) if data_dir else None
-    return {name: (folder and sources.find(name, folder)) or sources.cached(name) for name in sources.known()}
+    """Every data set as `sets.find` finds it in ``data_dir`` or the cache."""
+    folder = sets.existing_folder(data_dir) if data_dir else None
+    return {name: (folder and sets.find(name, folder)) or sets.cached(name) for name in sets.known()}
 
 
 def data_sets(found: dict[str, tuple[Path, list] | None]) -> list[str]:
     """A line for every data set: where it is and whether it is whole, or how to get it."""
-    lines = ["embedded: always here"]
-    for name, table in sources.known().items():
+    lines = ["portraits, photographs: always here"]
+    for name, table in sets.known().items():
         if found[name]:
             there, whole = len(found[name][1]), table["pictures"]
             state = "complete" if there >= whole else "INCOMPLETE"

@@ -1,14 +1,13 @@
 """The user's own photographs: read as the camera meant them, written without loss."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from inpaintkit import masking, runtime
-from inpaintkit.data.decoding import deep
+from inpaintkit import runtime
+from inpaintkit.data.reading import read
 
 LOSSLESS = {
     ".png": ("PNG", {"compress_level": 1}),
@@ -19,14 +18,17 @@ LOSSLESS = {
 }
 
 
+BLACK, WHITE = 64, 191  # a painted mask has few values between these, at the edges of its strokes
+BETWEEN = 0.05  # with so many of them, as a share of all pixels, it is a photograph
+
+
 @dataclass(frozen=True)
 class Photo:
-    """A photograph as its camera says it is to be seen: uint8 (H, W) or (H, W, 1 or 3), with what has to be kept."""
+    """A photograph as its camera says it is to be seen: uint8 (H, W) or (H, W, 3), with what has to be kept."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     icc_profile: bytes | None
-    size_before_turning: tuple[int, int]  # width, height as stored
 
 
 def open_photo(path: str | Path) -> Photo:
@@ -35,40 +37,40 @@ def open_photo(path: str | Path) -> Photo:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist or is no file: name the photograph.")
     try:
-        with Image.open(path) as picture:
-            size, mode = picture.size, picture.mode
-            if getattr(picture, "is_animated", False) and picture.format != "MPO":  # MPO: a JPEG with previews
-                raise ValueError(f"{path.name} holds several pictures: save one of them as a file of its own.")
-            if deep(picture):
-                raise ValueError(f"{path.name} has more than 8 bits per channel: save it with 8.")
-            if mode not in ("L", "LA", "RGB", "RGBA", "P"):
-                raise ValueError(f"{path.name} has the colour mode {mode}: save it as RGB or grey.")
-            picture = ImageOps.exif_transpose(picture)
-            if "transparency" in picture.info:  # one colour, or entries of the palette
-                picture = picture.convert("LA" if mode == "L" else "RGBA")
-            elif mode == "P":
-                picture = picture.convert("RGB")
-            pixels, icc_profile = np.array(picture), picture.info.get("icc_profile")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises SyntaxError for some files
-        raise ValueError(f"{path.name} cannot be read as a picture ({error}).") from error
+        picture = read(path, exact=True)
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be repaired: {error}.") from error
+    pixels, icc_profile = np.array(picture), picture.info.get("icc_profile")
     has_alpha = picture.mode in ("LA", "RGBA")
-    return Photo(*((pixels[..., :-1], pixels[..., -1]) if has_alpha else (pixels, None)), icc_profile, size)
+    return Photo(*((pixels[..., :-1], pixels[..., -1]) if has_alpha else (pixels, None)), icc_profile)
 
 
 def open_mask(path: str | Path, photo: Photo) -> np.ndarray:
-    """The hole drawn for a photograph, bool (H, W): see `masking.from_picture`, whose errors it passes on."""
-    path = Path(path)
-    height, width = shape = photo.pixels.shape[:2]
+    """A hole painted by hand for a photograph: True where it is white. bool (H, W).
+
+    What is transparent was not painted, so it is known. Raises ValueError with one sentence for a file that is no mask:
+    another size, no hole, nothing but hole, or a photograph, from which the hole may have been erased.
+    """
+    name, (height, width) = Path(path).name, photo.pixels.shape[:2]
     try:
-        return masking.from_picture(path, shape)[0, 0].numpy()
-    except ValueError:
-        with contextlib.suppress(OSError, SyntaxError), Image.open(path) as mask:
-            if mask.size == photo.size_before_turning != (width, height):
-                raise ValueError(
-                    f"{path.name} fits the photo only before it is turned as its EXIF orientation says: turn the mask "
-                    f"too, to {width} wide and {height} high."
-                ) from None
-        raise
+        painted = read(path).convert("RGBA")
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be used as a mask: {error}.") from error
+    if painted.size != (width, height):
+        on_its_side = painted.size == (height, width)
+        raise ValueError(
+            f"{name} is {painted.width} wide and {painted.height} high, the photograph {width} wide and {height} high: "
+            + ("turn the mask as the photograph is seen." if on_its_side else "save the mask in its size.")
+        )
+    shade = np.asarray(Image.alpha_composite(Image.new("RGBA", painted.size, "black"), painted).convert("L"))
+    if ((shade > BLACK) & (shade < WHITE)).mean() > BETWEEN:
+        erased = " (its hole was erased, not painted)" if (np.asarray(painted)[..., 3] < 128).any() else ""
+        raise ValueError(f"{name} is a photograph and no mask{erased}: paint the hole white on black.")
+    hole = shade >= 128
+    if hole.all() or not hole.any():
+        colour, part = ("white", "nothing but") if hole.all() else ("black", "no")
+        raise ValueError(f"{name} is all {colour}, so there is {part} hole: paint the hole white on black.")
+    return hole
 
 
 def check_target(path: str | Path, photo: Photo, *sources: str | Path) -> None:

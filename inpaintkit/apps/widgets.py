@@ -69,7 +69,7 @@ def place_hole(kind: str, size: int, amount: float, row: float, column: float) -
 
 
 def _window(name: str, size: int) -> torch.Tensor:
-    """The middle of an embedded photograph at twice the scale: (1, 3, size, size)."""
+    """The middle of a photograph at twice the scale: (1, 3, size, size)."""
     whole = data.photograph(name)
     side = min(2 * size, *whole.shape[1:])
     y, x = ((length - side) // 2 for length in whole.shape[1:])

@@ -19,7 +19,7 @@ import torch
 
 from inpaintkit import papers, runtime
 from inpaintkit.contracts import Paper
-from inpaintkit.data import sources
+from inpaintkit.data import sets
 from inpaintkit.experiments import answers, questions, records
 from inpaintkit.experiments.run import name, run
 from inpaintkit.parameters import Training, nearest
@@ -119,12 +119,12 @@ def describe(jobs: Sequence[Job], at_once: int = 2) -> str:
         total += own
     todo = [job for job in jobs if not job.done]
     disk = sum(sorted(job.weights for job in todo)[-at_once:]) * 12 * 2  # Adam's two moments; the old file beside
-    missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sources.known())
+    missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sets.known())
     lines.append(
         f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {duration(total)} to go on two cores of {GFLOPS:.0f} "
         f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e6:,.0f} MB"
     )
-    for dataset in sorted(one for one in missing if not sources.cached(one)):
+    for dataset in sorted(one for one in missing if not sets.cached(one)):
         lines.append(f"the data set {dataset} is not here: python -m inpaintkit fetch {dataset}")
     return "\n".join(lines)
 

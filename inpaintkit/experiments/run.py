@@ -26,22 +26,26 @@ PACKAGE = Path(runtime.__file__).parent
 DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile)  # what broken .npz files raise
 SHARED = ("contracts", "masking", "metrics", "evaluate", "patches", "training")  # what the result of any run depends on
 
+DATA = {  # the same for each kind of data; all named sets are read as a folder is
+    "photographs": ("photographs.py", "embedded_v1.csv"),
+    "portraits": ("portraits.py", "reading.py"),
+    "folder": ("reading.py", "store.py", "splits.py", "sets.py", "sets.toml"),
+}
+
 
 # --- identity ---------------------------------------------------------------------------------------------------------
 
 
 def code(paper: Paper, cfg: Training) -> str:
     """The hash of the code that a run depends on: its paper, the shared files, the data of its kind."""
-    return _code(sys.modules[type(paper).__module__].__file__, cfg.dataset.startswith("embedded"))
+    kind = cfg.dataset.partition(":")[0]
+    return _code(sys.modules[type(paper).__module__].__file__, DATA.get(kind, DATA["folder"]))
 
 
 @cache
-def _code(own: str, embedded: bool) -> str:
-    kind = (
-        ["embedded.py", "embedded_v1.csv"] if embedded else ["decoding.py", "pictures.py", "splits.py", "sources.toml"]
-    )
+def _code(own: str, data_files: tuple[str, ...]) -> str:
     shared = (PACKAGE / f"{name}.py" for name in SHARED)
-    return runtime.code_hash(Path(own), *shared, *(PACKAGE / "data" / name for name in kind))
+    return runtime.code_hash(Path(own), *shared, *(PACKAGE / "data" / name for name in data_files))
 
 
 def identity(paper: Paper, cfg: Training, images: data.Images | None = None) -> str:

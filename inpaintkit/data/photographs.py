@@ -45,15 +45,13 @@ def _usable(crop: torch.Tensor) -> bool:
     return crop.mean() >= DARK and crop.std() >= FLAT
 
 
-def open_embedded(only, size, colour, n_train, n_test, seed) -> tuple[dict, dict, dict]:
+def open_photographs(only, size, colour, n_train, n_test, seed) -> tuple[dict, dict, dict]:
     """Crops of the photographs, or of ``only`` one: {part: uint8 (N, C, size, size)}, {part: names}, notes.
 
     Raises ValueError for a size, a photograph or a number of tests that there is not.
     """
     if not 8 <= size <= WIDEST_CROP:
-        raise ValueError(
-            f"size must lie between 8 and {WIDEST_CROP} for the embedded photographs, and {size} does not."
-        )
+        raise ValueError(f"size must lie between 8 and {WIDEST_CROP} for the photographs, and {size} does not.")
     parts = {"train": [], "test": [], "unseen": []}
     for row in regions():
         box = tuple(int(row[side]) for side in ("top", "left", "bottom", "right"))
@@ -61,7 +59,7 @@ def open_embedded(only, size, colour, n_train, n_test, seed) -> tuple[dict, dict
             parts[row["part"]].append((row["photograph"], box))
     if not parts["train"]:
         known = ", ".join(sorted({row["photograph"] for row in regions() if row["part"] == "train"}))
-        raise ValueError(f"dataset='embedded:NAME' takes one of {known}, and {only!r} is not.")
+        raise ValueError(f"dataset='photographs:NAME' takes one of {known}, and {only!r} is not.")
     n_train, dropped = 4000 if n_train is None else n_train, 0
     crops, names = {part: [] for part in parts}, {part: [] for part in parts}
 

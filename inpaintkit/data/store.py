@@ -1,0 +1,238 @@
+"""Files -> one uint8 array on disk: decoded once, by all processors, then read a batch at a time."""
+
+import contextlib
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from PIL import Image
+from tqdm.auto import tqdm
+
+from inpaintkit import runtime
+from inpaintkit.data.reading import Decoding, to_square
+
+File = tuple[str, int, int]  # name, bytes, time of change in ns
+BLOCK = 2**26  # bytes of pixels decoded before they are written, so that a slow disk fills no memory
+FEW = 128  # fewer files than this are decoded sooner than processes start
+SPARE = 10**8  # bytes of a disk that are left free
+VERSION = 3  # raise it when decoding changes, so that nobody reads what an older one made
+
+
+class Told(OSError):
+    """A disk that fails, told in one sentence with the remedy."""
+
+
+def cache_dir() -> Path:
+    """Where pictures are kept: $INPAINTKIT_CACHE, data/cache in a checkout, or ~/.cache/inpaintkit."""
+    if "INPAINTKIT_CACHE" in os.environ:
+        return Path(os.environ["INPAINTKIT_CACHE"]).expanduser()
+    checkout = runtime.checkout()
+    return checkout / "data" / "cache" if checkout else Path.home() / ".cache" / "inpaintkit"
+
+
+def need_room(folder: Path, n_bytes: float, what: str, variable: str = "INPAINTKIT_CACHE") -> None:
+    """Makes ``folder``. Raises `Told` if its disk has no ``n_bytes`` to spare; ``variable`` names another folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if n_bytes + SPARE > free:
+        raise Told(
+            f"{what} needs {n_bytes / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free: make room, or set "
+            f"{variable} to a folder on another disk."
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str):
+    """One process at a time; the others are told that they wait for ``what``."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"Another process is {what}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Pictures:
+    """Rows of a uint8 array (N, C, H, W) on disk, read when they are asked for; indexed like a tensor along axis 0.
+
+    ``to(device)`` stays on disk for a CPU and moves everything to a GPU; ``float()`` is the whole as one tensor.
+    """
+
+    dtype, device, ndim = torch.uint8, torch.device("cpu"), 4
+
+    def __init__(self, pixels: np.ndarray, rows: Iterable[int]):
+        self._pixels, self._rows = pixels, np.asarray(rows, int)
+        self.shape = torch.Size((len(self._rows), *pixels.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted) -> torch.Tensor:
+        rows = self._rows[wanted.cpu().numpy() if isinstance(wanted, torch.Tensor) else wanted]
+        batch = torch.from_numpy(self._pixels[np.atleast_1d(rows)])  # by a list of rows, so that it is a copy
+        return batch if np.ndim(rows) else batch[0]
+
+    def to(self, device: torch.device | str) -> "Pictures | torch.Tensor":
+        return self if torch.device(device).type == "cpu" else self[:].to(device)
+
+    def float(self) -> torch.Tensor:
+        return self[:].float()
+
+    def fingerprint(self) -> str:
+        """The same as `runtime.fingerprint` of the whole tensor, without having it in memory."""
+        digest = hashlib.sha256(f"{tuple(self.shape)}uint8".encode())
+        for row in self._rows:
+            digest.update(self._pixels[row].data)
+        return digest.hexdigest()[:12]
+
+
+def listing(folder: Path) -> list[File]:
+    """Every file below ``folder`` that is not hidden, by name; links are followed, each folder once.
+
+    A link that leads nowhere is listed with -1 bytes. Our own cache is left out. Raises OSError.
+    """
+    found, walked, top = [], {os.path.realpath(cache_dir())}, str(folder)
+
+    def fail(error: OSError):
+        raise error
+
+    for where, folders, names in os.walk(top, onerror=fail, followlinks=True):
+        real = os.path.realpath(where)
+        folders[:] = [] if real in walked else sorted(name for name in folders if not name.startswith("."))
+        for name in () if real in walked else names:
+            if not name.startswith("."):
+                path = os.path.join(where, name)
+                size, changed = -1, 0
+                with contextlib.suppress(OSError):  # a link to nowhere, or to itself
+                    stat = os.stat(path)
+                    size, changed = stat.st_size, stat.st_mtime_ns
+                found.append((path[len(top) :].strip(os.sep).replace(os.sep, "/"), size, changed))
+        walked.add(real)
+    return sorted(found)
+
+
+def load(folder: Path, files: list[File] | None, how: Decoding) -> tuple[np.ndarray, list[str], dict[str, Any]]:
+    """The pictures among ``files`` (None: all `listing` finds in ``folder``), from the cache if nothing changed.
+
+    Returns a uint8 array on disk with a row for every file, the files' names, and what is known of them: "rows", those
+    that are usable pictures; "notes", the counts of what was left out or changed. Two processes that want the same
+    decode it once. Raises ValueError for a folder without a usable picture, OSError with one sentence.
+    """
+    files = listing(folder) if files is None else files
+    if not files:
+        raise ValueError(f"{folder} holds no files: data_dir must name a folder with pictures in it.")
+    key = json.dumps([VERSION, str(folder.resolve()), asdict(how), files])
+    safe = "".join(letter if letter.isalnum() else "-" for letter in folder.name)[:40]
+    entry = cache_dir() / "decoded" / f"{safe}-{how.size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    index = _index(entry) or _build(folder, files, how, entry)
+    if skipped := index["skipped"]:
+        more = f" ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        warnings.warn(f"{len(skipped)} of {len(files)} files skipped: {'; '.join(skipped[:5])}{more}", stacklevel=4)
+    pixels = np.asarray(np.load(entry / "pixels.npy", mmap_mode="r"))
+    return pixels, [name for name, *_ in files], index
+
+
+def _made(pixels: Path) -> list[int]:
+    stat = pixels.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _index(entry: Path) -> dict[str, Any] | None:
+    """What is known of a decoded folder; None for one that is not there, not whole, or was changed since."""
+    try:
+        index = runtime.read_json(entry / "index.json")
+        return index if index["made"] == _made(entry / "pixels.npy") else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _build(folder: Path, files: list[File], how: Decoding, entry: Path) -> dict[str, Any]:
+    part = entry.with_suffix(".part")
+    shape = (len(files), 3 if how.colour else 1, how.size, how.size)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with locked(entry.with_suffix(".lock"), f"decoding {folder.name}"):
+            if index := _index(entry):  # another process made it meanwhile
+                return index
+            if entry.exists():
+                print(f"The decoded pictures of {folder.name} are damaged or were changed: they are made anew.")
+            shutil.rmtree(entry, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            need_room(entry.parent, math.prod(shape), f"decoding the {len(files):,} files of {folder.name}")
+            part.mkdir()
+            try:
+                runtime.write_json(part / "index.json", _decode_all(folder, files, how, part / "pixels.npy", shape))
+                part.rename(entry)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            return _index(entry) or {}
+    except Told:
+        raise
+    except OSError as error:
+        raise Told(
+            f"the pictures of {folder} could not be decoded into {entry.parent} ({error.strerror or error}); nothing "
+            "was left there. INPAINTKIT_CACHE may name a folder on another disk."
+        ) from error
+
+
+def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, shape: tuple) -> dict[str, Any]:
+    rows, skipped, seen, notes = [], [], {}, dict.fromkeys(("files skipped", "exact duplicates left out"), 0)
+    enlarged, n = 0, min(8, runtime.cores())
+    if len(files) < FEW or "fork" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
+        pool: Executor = ThreadPoolExecutor(n)  # processes start too late, or would import everything anew
+    else:
+        pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
+    block = max(64, BLOCK // math.prod(shape[1:]))
+    bar = tqdm(total=len(files), desc=f"decoding {folder.name}", unit="picture", mininterval=1)
+    with bar, pixels.open("wb") as file, warnings.catch_warnings(), pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `read` refuses what it warns of
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for first in range(0, len(files), block):
+            some = [os.path.join(folder, name) for name, *_ in files[first : first + block]]
+            results = pool.map(partial(_one, how), some, chunksize=max(1, min(64, block // (4 * n))))
+            for row, (picture, small, digest, why) in enumerate(results, first):
+                file.write(picture.data)
+                if not why and digest in seen:  # one in training and one in the test would be a leak
+                    why = f"a duplicate of {seen[digest]}"
+                    notes["exact duplicates left out"] += 1
+                elif why:
+                    notes["files skipped"] += 1
+                else:
+                    seen[digest] = files[row][0]
+                    rows.append(row)
+                    enlarged += small
+                skipped += [f"{files[row][0]}: {why}"] if why else []
+                bar.update()
+    if not rows:
+        raise ValueError(f"none of the {len(files)} files in {folder} is a usable picture; the first: {skipped[0]}.")
+    notes |= {"smaller pictures enlarged": enlarged} if how.enlarge else {}
+    return {"rows": rows, "skipped": skipped, "notes": notes, "made": _made(pixels)}
+
+
+def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
+    """A file's pixels, whether it was enlarged, a digest of the pixels, and why it cannot be used if so."""
+    try:
+        picture, small = to_square(path, how)
+        return picture, small, hashlib.blake2b(picture, digest_size=16).digest(), ""
+    except ValueError as error:
+        return np.zeros((3 if how.colour else 1, how.size, how.size), np.uint8), False, b"", str(error)
+    except OSError as error:  # a disk, not the picture
+        raise Told(f"{path} cannot be read ({error.strerror}); mend that, or move it away.") from error
