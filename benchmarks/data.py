@@ -1,6 +1,6 @@
 """Data: decoding once into the cache against a plain Pillow loop, and batches from the cache against decoding them.
 
-python benchmarks/data.py [FOLDER of pictures] [--many N: the memory that N pictures of 128x128 take, 70000 for FFHQ]
+python benchmarks/data.py [FOLDER of pictures] [--many N: also the memory that N pictures take, 70000 for FFHQ; Linux]
 """
 
 import argparse
@@ -90,41 +90,33 @@ def batches(folder: Path) -> None:
 
 
 def memory(folder: Path) -> None:
-    """The highest memory of this process, and of it with its workers, while building and while reading it all."""
-    process, peak, done = psutil.Process(), {"this process": 0, "with its workers": 0}, threading.Event()
+    """The highest anonymous memory (what no file backs) of this process and its workers, decoding and reading it all."""
+    process, peak, done = psutil.Process(), [0.0], threading.Event()
+
+    def anonymous(pid: int) -> int:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it has ended
+            return 0
+        return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
     def watch():
         while not done.wait(0.1):
-            own, sizes = process.memory_info().rss, []
-            for worker in process.children():
-                try:
-                    sizes.append(worker.memory_full_info().uss)  # what is its alone
-                except psutil.NoSuchProcess:
-                    continue
-            peak["this process"] = max(peak["this process"], own)
-            peak["with its workers"] = max(peak["with its workers"], own + sum(sizes))
+            peak[0] = max(peak[0], sum(map(anonymous, (process.pid, *(child.pid for child in process.children())))))
 
-    before = process.memory_info().rss
+    before = anonymous(process.pid)
     watcher = threading.Thread(target=watch)
     watcher.start()
     made = seconds(lambda: opened(folder))
     images = opened(folder)
-    built = dict(peak)
     order = torch.randperm(len(images.train))
-    starts = range(0, len(order), BATCH)
-    read = seconds(lambda: sum(len(images.train[order[i : i + BATCH]]) for i in starts))
-    highest = peak["this process"]
-    array = np.memmap(next(data.cache_dir().glob("decoded/*/pixels.u8")), mode="r").reshape(-1, 3, SIZE, SIZE)
-    mapped = seconds(lambda: sum(len(array[order[i : i + BATCH].numpy()]) for i in starts))
+    read = seconds(lambda: sum(len(images.train[order[i : i + BATCH]]) for i in range(0, len(order), BATCH)))
     done.set()
     watcher.join()
-    show = ", ".join(f"{name} {value / 1e9:.2f} GB" for name, value in built.items())
     n = len(images.train) + len(images.test)
     print(
-        f"{n:,} pictures, {n * images.train[0].numel() / 1e9:.2f} GB of pixels: "
-        f"built in {made:.0f} s (before: {before / 1e9:.2f} GB; highest: {show}); an epoch of random batches in "
-        f"{read:.1f} s (highest: {highest / 1e9:.2f} GB); by a memory map in {mapped:.1f} s (highest: "
-        f"{peak['this process'] / 1e9:.2f} GB)"
+        f"{n:,} pictures, {n * images.train[0].numel() / 1e9:.2f} GB of pixels: decoded in {made:.0f} s, an epoch of "
+        f"random batches in {read:.1f} s; anonymous memory {before / 1e9:.2f} GB before, {peak[0] / 1e9:.2f} GB at most"
     )
 
 
