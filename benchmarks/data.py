@@ -90,7 +90,7 @@ def batches(folder: Path) -> None:
 
 
 def memory(folder: Path) -> None:
-    """The highest anonymous memory (what no file backs) of this process and its workers, decoding and reading it all."""
+    """The highest anonymous memory (backed by no file) of this process and its workers, decoding and reading it all."""
     process, peak, done = psutil.Process(), [0.0], threading.Event()
 
     def anonymous(pid: int) -> int:

@@ -161,12 +161,10 @@ def test_every_set_says_what_it_is_and_the_readme_names_it():
     readme = (ROOT / "data" / "README.md").read_text(encoding="utf8")
     assert set(sets.known()) == set(sets.SPLITS)
     for name, table in sets.known().items():
-        assert {"title", "citation", "licence", "pictures", "bytes", "files", "below", "by_hand", "sources"} == set(
-            table
-        )
+        assert {"about", "pictures", "bytes", "files", "below", "by_hand", "sources"} == set(table)
         row = next(line for line in readme.splitlines() if line.startswith(f"| `{name}` |"))
         assert f"{table['pictures']:,}" in row or name.startswith("afhq")
-        assert table["licence"].split()[0] in row or "the same" in row
+        assert table["about"].split("Licence: ")[1].split()[0] in row or "the same" in row
         for source in table["sources"]:
             kind, _, rest = source.partition(":")
             assert kind in ("kaggle", "https") or hasattr(__import__("torchvision").datasets, rest)
@@ -277,7 +275,7 @@ def tree(folder):
 @pytest.mark.filterwarnings("ignore:.*setid|.*fewer than")
 def test_a_set_is_fetched_once_and_data_dir_wins_over_the_cache(tmp_path, cache, server, flowers, capsys):
     images = data.open("flowers102", size=16, n_train=8, n_test=4)
-    assert flowers["licence"] in capsys.readouterr().out
+    assert flowers["about"] in capsys.readouterr().out
     assert tree(cache) == ["fetching.lock", "flowers102", "flowers102/jpg", *(f"flowers102/{name}" for name in FLOWERS)]
     shutil.rmtree(tmp_path / "served")
     assert data.open("flowers102", size=16, n_train=8, n_test=4).describe() == images.describe()

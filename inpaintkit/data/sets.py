@@ -148,7 +148,7 @@ def fetch(name: str, source: str | None = None) -> Found:
     table, tried = known()[name], []
     if source and not source.startswith(("kaggle:", "https://", "http://")):
         raise ValueError(f"source must be kaggle:OWNER/NAME or the address of an archive, and {source!r} is neither.")
-    print(f"{name}: {table['title']}. {table['citation']}. Licence: {table['licence']}.")
+    print(f"{name}: {table['about']}")
     shelf = cache_dir() / "sets"
     try:
         shelf.mkdir(parents=True, exist_ok=True)

@@ -196,9 +196,8 @@ def _build(folder: Path, files: list[File], how: Decoding, entry: Path) -> dict[
 def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, shape: tuple) -> dict[str, Any]:
     rows, skipped, seen, notes = [], [], {}, dict.fromkeys(("files skipped", "exact duplicates left out"), 0)
     enlarged, n = 0, min(8, runtime.cores())
-    if len(files) < FEW or "fork" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
-        pool: Executor = ThreadPoolExecutor(n)  # processes start too late, or would import everything anew
-    else:
+    pool: Executor = ThreadPoolExecutor(n)
+    if sys.platform == "linux" and len(files) >= FEW:  # elsewhere processes would import everything anew
         pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
     block = max(64, BLOCK // math.prod(shape[1:]))
     bar = tqdm(total=len(files), desc=f"decoding {folder.name}", unit="picture", mininterval=1)
