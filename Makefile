@@ -10,7 +10,7 @@ PROFILE ?=
 RUN ?=
 CHOSEN = --paper $(PAPER) --question $(QUESTION) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE))
 
-.PHONY: help setup course test lab effects grid report bench lock notebooks
+.PHONY: help setup dev course test lab effects grid report bench lock notebooks
 help:
 	@echo "make course    run every notebook on the photographs that ship with the packages; ends with a page of pictures"
 	@echo "make test      run every test"
@@ -20,10 +20,13 @@ help:
 	@echo "make grid      plan many runs: make grid PROFILE=paper PAPER=ssrgan; RUN=1 runs them; RUN=slurm gives them to Slurm"
 	@echo "make report    write docs/reports and the README's map from results/"
 	@echo "make bench     time the package's own code against the plain alternatives"
-	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA)"
+	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA; TORCH=default: back)"
 
+# `setup`: what the notebooks need; `dev`: and what the tests need.
 setup:
 	@TORCH=$(TORCH) $(PYTHON) tools/setup_env.py
+dev:
+	@TORCH=$(TORCH) $(PYTHON) tools/setup_env.py dev
 
 course: setup
 	@$(KIT) course
@@ -34,7 +37,7 @@ course: setup
 TWO = -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL = rm -rf runs/test && INPAINTKIT_RUNS="$(CURDIR)/runs/test" OMP_NUM_THREADS=1 TQDM_DISABLE=1 \
 	.venv/bin/python -m pytest -q $(TWO) --nbval --nbval-current-env --nbval-cell-timeout=300 --durations=5
-test: setup
+test: dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q $(TWO) --durations=5
 	@$(NBVAL) notebooks/*.ipynb
@@ -56,9 +59,9 @@ report: setup
 bench: setup
 	@for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done
 
-# For maintainers: new versions in requirements.lock; the outputs stored in the notebooks.
+# For maintainers: requirements.lock after a change of the lists (UPGRADE=1: everything anew); the stored outputs.
 lock: setup
-	@tools/lock.sh
+	@tools/lock.sh $(if $(UPGRADE),--upgrade)
 
 notebooks: setup
 	@.venv/bin/python tools/refresh_notebooks.py

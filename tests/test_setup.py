@@ -1,112 +1,89 @@
 """Setting up .venv, with the installer replaced: what is refused, what is repeated, what is not."""
 
-import importlib.util
-import os
+import runpy
+import shutil
 import sys
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "tools" / "setup_env.py"
+LISTS = ("requirements.txt", "requirements.lock", "pyproject.toml")
+PYTHON = Path(".venv/bin/python")
 
 
 @pytest.fixture
 def setup(tmp_path, monkeypatch):
-    """tools/setup_env.py for a checkout in tmp_path; ``calls`` collects the commands, ``fails`` names one to fail."""
-    spec = importlib.util.spec_from_file_location("setup_env", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Runs tools/setup_env.py in a checkout of its own and returns the installer's commands; those named end badly."""
     (tmp_path / "tools").mkdir()
-    for name in ("requirements.txt", "requirements.lock", "pyproject.toml", "tools/setup_env.py"):
-        (tmp_path / name).write_text(name)
-    for name in ("VENV", "OLD", "PYTHON", "STAMP", "BEGUN"):  # all below ROOT
-        place = os.path.relpath(getattr(module, name), module.ROOT)
-        monkeypatch.setattr(module, name, str(tmp_path / place))
-    monkeypatch.setattr(module, "ROOT", str(tmp_path))
-    module.calls, module.fails = [], None
+    for name in (*LISTS, "tools/setup_env.py"):
+        shutil.copy(Path(__file__).parent.parent / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _: "uv")
+    pinned = runpy.run_path("tools/setup_env.py")["UV"]
 
-    def call(command, cwd):
-        module.calls.append(" ".join(map(str, command)))
-        if "-m venv" in module.calls[-1]:
-            Path(module.PYTHON).parent.mkdir(parents=True)
-            Path(module.PYTHON).touch()
-        return 1 if module.fails and module.fails in module.calls[-1] else 0
+    def run(*stage, torch="", free=100e9, version=sys.version_info, uv=pinned, fails=" no ", killed=" no "):
+        def call(command, **_):
+            commands.append(" ".join(command))
+            if " venv " in commands[-1]:
+                Path(".venv/lib/python{}.{}/site-packages".format(*version)).mkdir(parents=True)
+                PYTHON.parent.mkdir()
+                PYTHON.touch()
+            if killed in commands[-1]:
+                raise KeyboardInterrupt
+            return fails in commands[-1]
 
-    monkeypatch.setattr(module.subprocess, "call", call)
-    monkeypatch.delenv("TORCH", raising=False)
-    free_space(monkeypatch, 100e9)
-    return module
+        commands = []
+        monkeypatch.setattr("subprocess.call", call)
+        monkeypatch.setattr("subprocess.getoutput", lambda _: f"uv {uv} (here)")
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+        monkeypatch.setattr("sys.argv", ["setup_env.py", *stage])
+        monkeypatch.setattr("sys.version_info", version)
+        monkeypatch.setenv("TORCH", torch)
+        runpy.run_path("tools/setup_env.py", run_name="__main__")
+        return commands
+
+    return run
 
 
-def free_space(monkeypatch, free):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: namedtuple("usage", "total used free")(200e9, 0, free))
-
-
-def refused(setup, words):
-    with pytest.raises(SystemExit, match=words) as said:
-        setup.main()
-    assert "\n" not in str(said.value)
-
-
-def test_first_run_installs_and_the_second_does_nothing(setup, capsys):
-    setup.main()
-    assert len(setup.calls) == 4, "environment, uv, packages, the package itself"
-    assert "-r requirements.txt -c requirements.lock" in setup.calls[2]
+def test_the_second_time_nothing_is_done_and_tools_for_tests_come_and_stay(setup, capsys):
+    assert [" venv " in command for command in setup()] == [True, False]
     assert "GB to download" in capsys.readouterr().out
-    setup.main()
-    assert len(setup.calls) == 4
-    assert capsys.readouterr().out == ""
+    assert setup() == []
+    assert ["--group dev" in command for command in setup("dev")] == [True], "into the same environment"
+    assert setup() == []
+    for name in LISTS:
+        Path(name).write_text("changed")
+        assert ["--group dev" in command for command in setup()] == [True]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
-def test_a_changed_list_is_installed_into_the_same_environment(setup, name):
-    setup.main()
-    Path(setup.ROOT, name).write_text("changed")
-    setup.main()
-    assert len(setup.calls) == 4 + 3, "the environment is kept"
+def test_what_was_interrupted_is_made_anew_and_what_only_failed_leaves_what_was_there(setup):
+    setup()
+    with pytest.raises(SystemExit):
+        setup("dev", fails="--group dev")
+    assert setup() == [], "the course goes on without a network"
+    with pytest.raises(SystemExit):
+        setup("dev", killed="--group dev")
+    assert len(setup()) == 2
+    PYTHON.unlink()  # as after the system's Python was replaced
+    assert len(setup()) == 2
 
 
-def test_an_interrupted_installation_is_not_taken_for_a_finished_one(setup, capsys):
-    setup.fails = "requirements.lock"
-    refused(setup, "network")
-    setup.fails = None
-    setup.main()
-    assert "interrupted installation" in capsys.readouterr().out
-    assert len(setup.calls) == 3 + 4
-    os.remove(setup.PYTHON)  # as after the system's Python was replaced
-    setup.main()
-    assert len(setup.calls) == 3 + 4 + 4
+def test_the_small_build_is_kept_until_another_is_named_or_it_cannot_be_had(setup):
+    assert "--torch-backend cpu" in setup(torch="cpu")[1]
+    assert setup() == []
+    assert "--torch-backend" not in setup(torch="default")[1]
+    with pytest.raises(SystemExit):
+        setup(torch="cpu", fails="--torch-backend")
+    assert "--torch-backend" not in setup()[1]
 
 
-def test_the_small_build_is_kept_when_torch_is_not_named_again(setup, monkeypatch):
-    monkeypatch.setenv("TORCH", "cpu")
-    setup.main()
-    assert "--torch-backend cpu" in setup.calls[2]
-    monkeypatch.setenv("TORCH", "")
-    setup.main()
-    assert len(setup.calls) == 4
-    monkeypatch.setenv("TORCH", "rocm")
-    refused(setup, "TORCH=rocm")
-
-
-@pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
-def test_another_python_gets_one_sentence(setup, monkeypatch, version):
-    monkeypatch.setattr(sys, "version_info", (*version, 0))
-    refused(setup, r"3\.10 to 3\.13 .* {}\.{}".format(*version))
-    assert setup.calls == []
-
-
-def test_a_missing_venv_module_names_the_package(setup, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ensurepip", None)
-    refused(setup, r"apt install python3\.\d+-venv")
-    assert not Path(setup.VENV).exists()
-
-
-def test_a_full_disk_and_a_strange_folder_are_left_alone(setup, monkeypatch):
-    free_space(monkeypatch, 1e9)
-    refused(setup, r"1\.0 GB are free")
-    os.makedirs(setup.VENV)
-    refused(setup, "was not made by this command")
-    assert Path(setup.VENV).exists()
-    assert setup.calls == []
+@pytest.mark.parametrize("bad", [{"version": (3, 9)}, {"version": (3, 14)}, {"torch": "rocm"}, {"free": 1}, {"uv": 1}])
+def test_what_cannot_work_is_said_in_one_sentence_and_touches_nothing(setup, bad):
+    with pytest.raises(SystemExit, match=r"^inpaintkit: .*$"):
+        setup(**bad, fails="pip install")  # for want of pip, where uv is another one
+    assert not Path(".venv").exists()
+    Path(".venv").mkdir()  # by somebody else
+    with pytest.raises(SystemExit, match=r"^inpaintkit: .*$"):
+        setup()
+    assert list(Path().glob(".venv*")) == [Path(".venv")]
