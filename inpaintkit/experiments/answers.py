@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -56,7 +57,7 @@ def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> In
         return None
     network = recorded.paper.network
     values = [[recorded.per_image(x.runs[s], part, x.holes, network) for s in sorted(seeds)] for x in (a, b)]
-    return None if any(v is None for x in values for v in x) else records.paired(*values)
+    return records.paired(*values)
 
 
 def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
@@ -82,7 +83,7 @@ def best_fill(recorded: Records, run: str, part: str, holes: str) -> tuple[str, 
     means = {f: v for f, v in means.items() if not math.isnan(v)}
     if not means:
         return "", math.nan
-    best = (max if higher else min)(means, key=means.get)
+    best = (max if higher else min)(means, key=means.__getitem__)
     return best, means[best]
 
 
@@ -93,7 +94,7 @@ def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test
     paper, found = recorded.paper, variants(recorded, question)
     rows = []
     for answer in found:
-        row = {"trained": answer.label + answer.mark, "holes": answer.holes}
+        row: dict[str, Any] = {"trained": answer.label + answer.mark, "holes": answer.holes}
         row["seeds"] = len(answer.runs) or NOT_RUN
         for part in parts if answer.runs else ():
             values = [recorded.score(run, part, answer.holes, paper.network) for run in answer.runs.values()]
@@ -172,9 +173,9 @@ def _below(recorded: Records, entry: dict) -> tuple[str, str]:
     limit = recorded.score(run, part, demo.holes, entry["below"])
     network = [recorded.per_image(r, part, demo.holes, paper.network) for r in demo.runs.values()]
     fill = recorded.per_image(run, part, demo.holes, entry["below"])
-    if math.isnan(limit) or fill is None:
-        return "not tested", f"{entry['below']} was not scored"
     difference = records.paired(network, [fill])
+    if difference is None:
+        return "not tested", f"{entry['below']} was not scored on the same pictures"
     holds = all(score < limit for score in scores.values()) and difference.high < 0
     numbers = ", ".join(f"{score:.4f}" for score in scores.values())
     return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}{demo.mark}"
