@@ -136,9 +136,9 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
     factor, memory = GFLOPS / rate, psutil.virtual_memory().total / 1e9
     lines = [
         f"(processor times: measured at {GFLOPS:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
-        "were not measured yet)"
+        "were not measured yet)",
+        f"{MASKS}: {_demo(MASKS_SECONDS * factor)}",
     ]
-    lines.append(f"{MASKS}: {_demo(MASKS_SECONDS * factor)}")
     for paper in papers.PAPERS.values():
         cost = questions.table(paper).get("cost", {})
         time = _demo(cost["demo_seconds"] * factor) if "demo_seconds" in cost else "what it costs was not measured"

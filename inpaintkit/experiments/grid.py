@@ -136,8 +136,8 @@ def _seconds(job: Job) -> float:
     share = cfg.epochs / usual.epochs
     if cfg.n_train and usual.n_train:
         share *= cfg.n_train / usual.n_train
-    measured = cost.get("step_seconds", 0) * cost.get("steps", 0) if cfg.profile == "paper" else None
-    return START_SECONDS + share * (cost.get("demo_seconds", 60) if measured is None else measured)
+    paper, demo = cost.get("step_seconds", 0) * cost.get("steps", 0), cost.get("demo_seconds", 60)
+    return START_SECONDS + share * (paper if cfg.profile == "paper" else demo)
 
 
 def duration(seconds: float) -> str:

@@ -14,13 +14,10 @@ KEYS = {"text", "variants", "over", "seeds", "profile", "scores"}
 
 
 @cache
-def _table(path: Path) -> dict[str, Any]:
-    return runtime.read_toml(path) if path.exists() else {}
-
-
 def table(paper: Paper) -> dict[str, Any]:
     """The whole TOML file of a work: questions, claims, cost. Empty if there is none."""
-    return _table(Path(inspect.getfile(type(paper))).with_suffix(".toml"))
+    path = Path(inspect.getfile(type(paper))).with_suffix(".toml")
+    return runtime.read_toml(path) if path.exists() else {}
 
 
 def questions(paper: Paper) -> dict[str, Question]:

@@ -47,13 +47,9 @@ class Records:
         found = self.runs[self.runs["changes"] == changes] if len(self.runs) else self.runs
         return {int(row["seed"]): row["run"] for _, row in found.sort_values("seed").iterrows()}
 
-    def row(self, run: str) -> pd.Series:
-        """A run's row of the table ``runs``."""
-        return self.runs[self.runs["run"] == run].iloc[0]
-
     def stale(self, run: str, cfg: Training) -> bool:
         """Was a run made with other code than today's?"""
-        return self.row(run)["code"] != code(self.paper, cfg)
+        return self.runs.loc[self.runs["run"] == run, "code"].iloc[0] != code(self.paper, cfg)
 
     def score(
         self, run: str, part: str, holes: str, filler: str, score: str | None = None, what: str = "mean"
@@ -246,13 +242,10 @@ def record(records: Records, folder: Path | None = None) -> Path:
     scores = pd.concat([t for t in (records.scores, old.scores) if len(t)]).drop_duplicates(SCORES[:7])
     curves = pd.concat([t for t in (records.curves, old.curves) if len(t)]).drop_duplicates(CURVES[:3])
     images = {k: v for k, v in (old.images | records.images).items() if k[0] in kept or k[0].startswith(FILLS)}
-    _write(folder, merged.sort_values(keys), scores[scores["run"].isin(kept)], curves[curves["run"].isin(kept)], images)
-    return folder
-
-
-def _write(folder: Path, runs, scores, curves, images) -> None:
-    scores = scores.sort_values(SCORES[:7], kind="stable")
-    for name, table in (("runs", runs), ("scores", scores), ("curves", curves.sort_values(CURVES[:3]))):
+    scores = scores[scores["run"].isin(kept)].sort_values(SCORES[:7], kind="stable")
+    curves = curves[curves["run"].isin(kept)].sort_values(CURVES[:3])
+    for name, table in (("runs", merged.sort_values(keys)), ("scores", scores), ("curves", curves)):
         with runtime.atomic_write(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False, lineterminator="\n")
     runtime.write_arrays(folder / "images.npz", {"|".join(key): images[key] for key in sorted(images)})
+    return folder

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import json
 import zipfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,26 +110,14 @@ def run(
     return record
 
 
-def save(
-    out: Path,
-    paper: Paper,
-    cfg: Training,
-    modules: nn.ModuleDict,
-    images: data.Images,
-    history: training.History,
-    device: torch.device,
-    *,
-    slim: bool = False,
-    own_holes_only: bool = False,
-    **more,
-) -> dict:
+def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False, own_holes_only=False, **more) -> dict:
     """Scores trained networks and writes what a run leaves behind; returns the record. ``more`` are further entries."""
     rows, arrays = score(paper, cfg, modules, images, device, own_holes_only)
     runtime.write_arrays(out / "images.npz", arrays)
     if not slim:
         save_weights(out, paper, cfg, modules, images)
+    more |= {"own_holes_only": True} if own_holes_only else {}
     record = describe(paper, cfg, modules, images, history, device) | {"scores": rows} | more
-    record |= {"own_holes_only": True} if own_holes_only else {}
     runtime.write_json(out / "results.json", record)
     return record
 
@@ -176,9 +163,7 @@ def train(
     return modules, history
 
 
-def open_parts(
-    paper: Paper, images: data.Images, device: torch.device, only: tuple[str, ...] | None = None
-) -> Iterator[tuple[str, torch.Tensor]]:
+def open_parts(paper: Paper, images: data.Images, device, only: tuple[str, ...] = ()):
     """The parts of a data set that a work is scored on: (name, pictures (B, C, H, W) in [0, 1] on ``device``)."""
     for part in only or paper.parts:
         pictures = getattr(images, part)
@@ -188,12 +173,7 @@ def open_parts(
 
 
 def score(
-    paper: Paper,
-    cfg: Training,
-    modules: nn.ModuleDict,
-    images: data.Images,
-    device: torch.device,
-    own_holes_only: bool = False,
+    paper: Paper, cfg: Training, modules: nn.ModuleDict, images: data.Images, device, own_holes_only: bool = False
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Scores the network, and the classic fills beside it, on every part and all test holes, or (quicker, for a
     notebook) on the configuration's own holes.
@@ -261,14 +241,7 @@ def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict,
     return training.save_weights(out / "weights.safetensors", modules, paper.kept, header)
 
 
-def describe(
-    paper: Paper,
-    cfg: Training,
-    modules: nn.ModuleDict,
-    images: data.Images,
-    history: training.History,
-    device: torch.device,
-) -> dict:
+def describe(paper: Paper, cfg: Training, modules, images: data.Images, history: training.History, device) -> dict:
     """What produced a result, for results.json: notebooks and `run` write the same."""
     return {
         "schema": SCHEMA,
