@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("names", nargs="*", metavar="NAME", help="which; none: list them all")
     one.add_argument("--data-dir", help="a folder that may hold them already")
     one.add_argument("--source", help="kaggle:OWNER/NAME or the address of an archive, instead of the usual sources")
-    one = command("doctor", _doctor, "say what this machine can run; paste it into a question")
+    words = "say what this machine can run; paste it into a question"
+    one = command("doctor", lambda given: print(_app("doctor").page(given.data_dir)), words)
     one.add_argument("--data-dir", help="a folder to look for data sets in")
     one = command("repair", _repair, "repair your own photograph")
     one.add_argument("photo", help="the damaged photograph")
@@ -142,11 +143,6 @@ def _fetch(given) -> int:
         else:
             print(f"{name}: {len(found[1]):,} of {sources.known()[name]['pictures']:,} pictures in {found[0]}")
     return failed
-
-
-def _doctor(given) -> int:
-    print(_app("doctor").page(given.data_dir))
-    return 0
 
 
 def _repair(given) -> int:
