@@ -55,6 +55,8 @@ grid: setup
 
 report: setup
 	@$(KIT) report
+.PHONY: readme
+readme: report
 
 bench: setup
 	@for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done

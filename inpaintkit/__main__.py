@@ -10,7 +10,7 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; what is wrong with what people type is one sentence for them, not a traceback."""
     given = _parser().parse_args(arguments)
-    warnings.formatwarning = lambda message, *where: f"inpaintkit: {message}\n"  # the user did not write the code
+    warnings.formatwarning = lambda message, *_, **__: f"inpaintkit: {message}\n"  # the user did not write the code
     try:
         return given.function(given) or 0
     except (ValueError, OSError, RuntimeError) as error:
@@ -50,12 +50,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--dry-run", action="store_true", help="let Snakemake say what it would do")
     one = command("record", _record, "put finished runs into results/")
     one.add_argument("folder", nargs="?", type=Path, help="the folder of the runs (default: runs/effects)")
-    command("report", _report, "write docs/reports/ from results/")
+    command("report", _report, "write docs/reports/ and the README's numbers from results/")
     one = command("fetch", _fetch, "fetch the papers' data sets, once")
     one.add_argument("names", nargs="*", metavar="NAME", help="which; none: list them all")
     one.add_argument("--data-dir", help="a folder that may hold them already")
     one.add_argument("--source", help="kaggle:OWNER/NAME or the address of an archive, instead of the usual sources")
-    one = command("doctor", _doctor, "say what this machine can run; paste it into a question")
+    words = "say what this machine can run; paste it into a question"
+    one = command("doctor", lambda given: print(_app("doctor").page(given.data_dir)), words)
     one.add_argument("--data-dir", help="a folder to look for data sets in")
     one = command("repair", _repair, "repair your own photograph")
     one.add_argument("photo", help="the damaged photograph")
@@ -142,11 +143,6 @@ def _fetch(given) -> int:
         else:
             print(f"{name}: {len(found[1]):,} of {sets.known()[name]['pictures']:,} pictures in {found[0]}")
     return failed
-
-
-def _doctor(given) -> int:
-    print(_app("doctor").page(given.data_dir))
-    return 0
 
 
 def _repair(given) -> int:

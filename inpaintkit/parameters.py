@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
 
 PROFILES = ("smoke", "demo", "paper")
 READINGS = ("as_written", "as_run", "fixed")
@@ -92,6 +93,11 @@ class Common(BaseModel):
         """The parameters that determine a run's result."""
         return {name: value for name, value in self.model_dump().items() if name not in self.FREE}
 
+    def changes(self) -> dict[str, Any]:
+        """Those of them that differ from the class's defaults, the seed left out: the same for all seeds."""
+        usual = {name: field.default for name, field in type(self).model_fields.items() if name != "seed"}
+        return {name: value for name, value in self.identifying().items() if name in usual and value != usual[name]}
+
     def given(self) -> dict[str, Any]:
         """The parameters that were given or changed, with their values: what makes the same ones again."""
         return {n: getattr(self, n) for n, source in self._sources.items() if source in ("given", "changed")}
@@ -166,7 +172,7 @@ def _validated(cls: type[Common], values: dict) -> Common:
         raise ValueError(_sentence(error.errors()[0])) from None
 
 
-def _sentence(error: dict) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """One of pydantic's errors in words."""
     name, value, kind, limits = error["loc"][0], error["input"], error["type"], error.get("ctx", {})
     wanted = {"int": "a whole number", "float": "a number", "string": "a text", "bool": "True or False"}
@@ -201,7 +207,8 @@ def read(namespace: dict, cls: type[Common]) -> Common:
         raise ValueError(f'the parameters cell was not run: run the cell that starts with "{MARK}" first.')
     for cell in cells[declared_at + 1 :]:  # one that was injected before the last run of the parameters cell is void
         if cell.startswith(INJECTED):
-            names += [t.id for node in ast.parse(cell).body if isinstance(node, ast.Assign) for t in node.targets]
+            targets = [t for node in ast.parse(cell).body if isinstance(node, ast.Assign) for t in node.targets]
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
     return cls.resolve({name: namespace[name] for name in names})
 
 

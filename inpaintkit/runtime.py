@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -81,8 +82,18 @@ def keep_freed_memory() -> None:
 
 
 def command(*words: str) -> str:
-    """How this user calls the kit."""
-    return " ".join(["python -m inpaintkit", *words])
+    """How this user calls the kit, for hints: ``.venv/bin/python -m inpaintkit`` and ``words``.
+
+    The interpreter is the one that has the kit: plain ``python`` if that is the one on PATH; else relative to the
+    checkout inside of it, as in the README, or to the current folder; else the whole path.
+    """
+    here, on_path, root = Path(sys.executable), shutil.which("python"), checkout()
+    near = root if root and Path.cwd().is_relative_to(root) else Path.cwd()
+    if on_path and Path(on_path).parent == here.parent and os.path.samefile(on_path, here):
+        python = "python"
+    else:
+        python = str(here.relative_to(near) if here.is_relative_to(near) else here)
+    return " ".join(f'"{word}"' if " " in word else word for word in (python, "-m", "inpaintkit", *words))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -109,6 +120,12 @@ def write_json(path: str | Path, content: dict) -> None:
     """Writes ``content`` as readable JSON, atomically. NaN is refused: what was not measured must be absent."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf8")
+
+
+def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays by name as a compressed .npz file, atomically."""
+    with atomic_write(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyrefly: ignore[bad-argument-type]  (a name may be allow_pickle)
 
 
 def checkout() -> Path | None:

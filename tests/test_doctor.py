@@ -14,13 +14,14 @@ from inpaintkit import __main__, papers, runtime
 from inpaintkit.apps import doctor
 from inpaintkit.data import sets
 
-SPEED = doctor.speed
+SPEED, LOAD = doctor.speed, doctor.load
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch, tmp_path):
-    """A speed that is not measured, and an empty cache."""
-    monkeypatch.setattr(doctor, "speed", lambda: doctor.GFLOPS / 2)
+    """A quiet machine whose speed is not measured, and an empty cache."""
+    monkeypatch.setattr(doctor, "speed", lambda: (doctor.GFLOPS / 2, doctor.GFLOPS / 2))
+    monkeypatch.setattr(doctor, "load", lambda: 0.0)
     monkeypatch.setenv("INPAINTKIT_CACHE", str(tmp_path / "cache"))
 
 
@@ -37,7 +38,7 @@ def test_the_page_names_versions_memory_disk_and_every_notebook_and_set():
         assert words in page, words
     for name in (*sets.known(), *(path.stem for path in notebooks)):
         assert f"  {name}: " in page, name
-    assert "flowers102: not here; `python -m inpaintkit fetch flowers102` fetches 0.34 GB" in page
+    assert f"flowers102: not here; `{runtime.command('fetch', 'flowers102')}` fetches 0.34 GB" in page
     assert "paris-streetview: not here, and by hand only" in page
 
 
@@ -74,16 +75,33 @@ def test_sets_are_complete_or_not(tmp_path, monkeypatch):
 
 def test_times_follow_the_speed_of_the_machine(monkeypatch):
     assert "02_vae: demo about 2.1 minutes" in doctor.page()
-    monkeypatch.setattr(doctor, "speed", lambda: doctor.GFLOPS / 100)
+    monkeypatch.setattr(doctor, "speed", lambda: (doctor.GFLOPS / 100, doctor.GFLOPS / 100))
     page = doctor.page()
     assert "02_vae: demo about 106.7 minutes" in page
     assert "788 days on the processor" in page
 
 
-def test_the_speed_counts_the_arithmetic_of_a_convolution_and_its_gradients(monkeypatch):
-    ticks = iter([0.0, 0.0, 1.0, 2.0, 4.0])  # started; one step of one second; over
-    monkeypatch.setattr(doctor.time, "perf_counter", lambda: next(ticks))
-    assert SPEED(1.5) == pytest.approx(2 * 2 * (8 * 64 * 64 * 64) * (64 * 9) / 1e9)
+def test_a_busy_machine_is_noticed_and_its_times_are_those_of_an_idle_one(monkeypatch):
+    monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda seconds, percpu: [90.0, 70.0])
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(doctor, "load", LOAD)
+    monkeypatch.setattr(doctor, "speed", lambda: (doctor.GFLOPS / 2, doctor.GFLOPS / 6))
+    page = doctor.page()
+    assert "other programs use 1.6 of 2 processors" in page
+    assert "about 3.0 times as long" in page
+    assert "02_vae: demo about 2.1 minutes" in page
+    monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda seconds, percpu: [10.0, 0.0])
+    page = doctor.page()
+    assert "other programs use 0.1 of 2 processors\n" in page
+
+
+def test_the_speed_counts_the_work_of_the_processors_and_the_time_that_passed(monkeypatch):
+    passed, worked = iter([0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 6.0, 9.0]), iter([0.0, 2.0, 2.0, 3.0])  # two steps
+    monkeypatch.setattr(doctor.time, "perf_counter", lambda: next(passed))
+    monkeypatch.setattr(doctor.time, "process_time", lambda: next(worked))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    one = 2 * 2 * (8 * 64 * 64 * 64) * (64 * 9) / 1e9  # of a convolution and its gradients
+    assert SPEED(5) == pytest.approx((one / 1.0, one / 3.0))
 
 
 def test_missing_and_old_packages_are_named(monkeypatch):
@@ -143,3 +161,30 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong(capsys, words, name
     shown = capsys.readouterr().err
     assert shown.startswith(f"inpaintkit: {named}")
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "folder", "on_path", "said"),
+    [
+        ("kit/.venv/bin/python", "kit", None, ".venv/bin/python"),
+        ("kit/.venv/bin/python", "kit/notebooks", None, ".venv/bin/python"),  # as in the README: from the checkout
+        ("kit/.venv/bin/python", "", None, "kit/.venv/bin/python"),
+        ("kit/.venv/bin/python", "elsewhere", None, "{}/kit/.venv/bin/python"),
+        ("my env/bin/python", "kit", None, '"{}/my env/bin/python"'),
+        ("env/bin/python3", "kit", "env/bin/python", "python"),  # activated
+        ("env/bin/python", "kit", "other/bin/python", "{}/env/bin/python"),
+    ],
+)
+def test_hints_call_the_kit_as_this_user_does(tmp_path, monkeypatch, interpreter, folder, on_path, said):
+    for name in ("kit/notebooks", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    real = tmp_path / "real"
+    real.touch()
+    for path in filter(None, (interpreter, on_path)):  # environments link to the same interpreter
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).symlink_to(real)
+    monkeypatch.chdir(tmp_path / folder)
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path / "kit")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / interpreter))
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: on_path and str(tmp_path / on_path))
+    assert runtime.command("fetch", "flowers102") == f"{said.format(tmp_path)} -m inpaintkit fetch flowers102"

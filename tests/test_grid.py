@@ -132,7 +132,7 @@ def checkout(tmp_path_factory):
     the commands read and write.
     """
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("inpaintkit", "grid", "tests"):
+    for name in ("inpaintkit", "grid", "tests", "tools"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("toy.py", "toy.toml"):
         shutil.move(root / "tests" / name, root / "inpaintkit" / "papers" / name)

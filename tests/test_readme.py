@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 TEXTS = ["README.md", "CONTRIBUTING.md", "grid/README.md", "data/README.md"]
 
 
-def test_the_map_is_what_the_records_say():
+def test_the_generated_parts_are_up_to_date():
     text = (ROOT / "README.md").read_text(encoding="utf8")
-    assert text.partition(report.BEGIN)[2].partition(report.END)[0].strip() == report.overview()
+    assert report.readme(text) == text, "run: make readme"
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"(notebooks/{path.name})" in text
         assert f"blob/main/notebooks/{path.name}" in text
@@ -37,3 +37,9 @@ def test_links_and_make_targets_exist(name):
     makefile = (ROOT / "Makefile").read_text(encoding="utf8")
     for target in re.findall(r"^make (\w+)|`make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{''.join(target)}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "grid/README.md"])
+def test_commands_name_the_interpreter_that_has_the_kit(name):
+    text = (ROOT / name).read_text(encoding="utf8")
+    assert not re.findall(r".*(?<!\.venv/bin/)(?:python -m inpaintkit|papermill \S+\.ipynb).*", text)

@@ -239,3 +239,9 @@ def test_every_claim_of_the_prose_is_what_the_records_say(paper):
     found = answers.claims(records.load(paper))
     wrong = [dataclasses.astuple(claim) for claim in found if claim.verdict != claim.expected]
     assert not wrong, "the prose says something else than the recorded runs"
+
+
+def test_a_claim_over_different_pictures_is_not_tested(tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "table", lambda paper: {"claims": CLAIMS[:1]})
+    uneven = study(tmp_path, {0: [0.5, 0.6, 0.7], 1: [0.4, 0.5]}, {}, nothing=[0.9, 0.9, 1.0])
+    assert [claim.verdict for claim in answers.claims(uneven)] == ["not tested"]

@@ -3,6 +3,7 @@
 It is plain text, to be pasted into a question.
 """
 
+import os
 import platform
 import shutil
 import time
@@ -23,14 +24,17 @@ from inpaintkit.experiments.grid import GFLOPS, duration
 
 MASKS = "00_masks_and_metrics"  # the one notebook that is of no work
 MASKS_SECONDS = 28
+BUSY = 0.3  # processors; less is what any machine does on its own
 
 
 def page(data_dir: str | Path | None = None) -> str:
     """The whole page. ``data_dir`` is looked into for every data set, as the notebooks do."""
-    device, rate, found = runtime.pick_device(), speed(), find_all(data_dir)
+    device, used = runtime.pick_device(), load()
+    (rate, now), found = speed(), find_all(data_dir)
+    revision = runtime.git_revision() or "not from a checkout"
     parts = {
-        f"inpaintkit {inpaintkit.__version__}": _kit(),
-        "machine": _machine(device, rate),
+        f"inpaintkit {inpaintkit.__version__}": [f"revision {revision}, in {Path(inpaintkit.__file__).parent}"],
+        "machine": _machine(device, rate, now, used),
         "packages": _packages(),
         f"data sets (looked for in {data_dir or 'the cache only'})": data_sets(found),
         "notebooks": _notebooks(device, rate, found),
@@ -38,28 +42,40 @@ def page(data_dir: str | Path | None = None) -> str:
     return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in parts.items())
 
 
-def speed(seconds: float = 1.0) -> float:
-    """GFLOP/s of a 3x3 convolution with its gradients on the CPU: a yardstick for the times below."""
-    conv = nn.Conv2d(64, 64, 3, padding=1)
-    image, times = torch.rand(8, 64, 64, 64), []
+def load(seconds: float = 0.5) -> float:
+    """How many of this process's processors other programs keep busy, while this one sleeps."""
+    percent = psutil.cpu_percent(seconds, percpu=True)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(percent))
+    return sum(percent[number] for number in mine if number < len(percent)) / 100
+
+
+def speed(seconds: float = 2.0) -> tuple[float, float]:
+    """GFLOP/s of a 3x3 convolution with its gradients on the CPU, a yardstick for the times below: (idle, now).
+
+    ``idle`` counts the time that the processors really worked for it, in the best of many short steps, so that other
+    programs hardly matter; ``now`` counts the time that passed.
+    """
+    conv, threads = nn.Conv2d(64, 64, 3, padding=1), torch.get_num_threads()
+    image, passed, worked = torch.rand(8, 64, 64, 64), [], []
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
-        step = time.perf_counter()
+        step, work = time.perf_counter(), time.process_time()
         conv(image).sum().backward()
-        times.append(time.perf_counter() - step)
-    return 2 * 2 * image.numel() * 64 * 9 / median(times) / 1e9  # forward, and the gradients of the weights
+        passed.append(time.perf_counter() - step)
+        worked.append((time.process_time() - work) / threads)
+    sums = 2 * 2 * image.numel() * 64 * 9 / 1e9  # forward, and the gradients of the weights
+    return sums / min(worked), sums / median(passed)
 
 
-def _kit() -> list[str]:
-    return [f"revision {runtime.git_revision() or 'not from a checkout'}, in {Path(inpaintkit.__file__).parent}"]
-
-
-def _machine(device: torch.device, rate: float) -> list[str]:
+def _machine(device: torch.device, rate: float, now: float, used: float) -> list[str]:
+    slower = f": the times below are those of an idle machine; now they are about {rate / now:.1f} times as long"
+    slower = slower if used >= BUSY else ""
     memory, cache = psutil.virtual_memory(), data.cache_dir()
     above = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     lines = [
         f"{platform.platform()}, Python {platform.python_version()}",
         f"processor: {runtime.device_name(torch.device('cpu'))}, {rate:.0f} GFLOP/s",
+        f"other programs use {used:.1f} of {runtime.cores()} processors{slower}",
         f"memory: {memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free",
         f"disk of the cache ({cache}): {shutil.disk_usage(above).free / 1e9:.1f} GB free",
     ]
@@ -80,7 +96,7 @@ def _packages() -> list[str]:
         wanted = metadata.requires("inpaintkit")
     except metadata.PackageNotFoundError:
         return ["unknown: inpaintkit itself is not installed here (pip install -e .)"]
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, wanted or ()):
         if requirement.marker and not requirement.marker.evaluate():
             continue
         try:
@@ -97,19 +113,20 @@ def _packages() -> list[str]:
 def find_all(data_dir: str | Path | None) -> dict[str, tuple[Path, list] | None]:
     """Every data set as `sets.find` finds it in ``data_dir`` or the cache."""
     folder = sets.existing_folder(data_dir) if data_dir else None
-    return {name: (folder and sets.find(name, folder)) or sets.cached(name) for name in sets.known()}
+    return {name: (sets.find(name, folder) if folder else None) or sets.cached(name) for name in sets.known()}
 
 
 def data_sets(found: dict[str, tuple[Path, list] | None]) -> list[str]:
     """A line for every data set: where it is and whether it is whole, or how to get it."""
     lines = ["portraits, photographs: always here"]
     for name, table in sets.known().items():
-        if found[name]:
-            there, whole = len(found[name][1]), table["pictures"]
+        if here := found[name]:
+            there, whole = len(here[1]), table["pictures"]
             state = "complete" if there >= whole else "INCOMPLETE"
-            lines.append(f"{name}: {state}, {there:,} of {whole:,} pictures in {found[name][0]}")
+            lines.append(f"{name}: {state}, {there:,} of {whole:,} pictures in {here[0]}")
         elif table.get("sources"):
-            lines.append(f"{name}: not here; `python -m inpaintkit fetch {name}` fetches {table['bytes'] / 1e9:.2f} GB")
+            size = f"{table['bytes'] / 1e9:.2f} GB"
+            lines.append(f"{name}: not here; `{runtime.command('fetch', name)}` fetches {size}")
         else:
             lines.append(f"{name}: not here, and by hand only: {table['by_hand']}")
     return lines
@@ -119,9 +136,9 @@ def _notebooks(device: torch.device, rate: float, found: dict) -> list[str]:
     factor, memory = GFLOPS / rate, psutil.virtual_memory().total / 1e9
     lines = [
         f"(processor times: measured at {GFLOPS:.0f} GFLOP/s, scaled to this machine's {rate:.0f}; times on a GPU "
-        "were not measured yet)"
+        "were not measured yet)",
+        f"{MASKS}: {_demo(MASKS_SECONDS * factor)}",
     ]
-    lines.append(f"{MASKS}: {_demo(MASKS_SECONDS * factor)}")
     for paper in papers.PAPERS.values():
         cost = questions.table(paper).get("cost", {})
         time = _demo(cost["demo_seconds"] * factor) if "demo_seconds" in cost else "what it costs was not measured"

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -48,15 +49,10 @@ def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> In
 
     None if they were not scored on the same pictures and holes, or one was not run.
     """
-    seeds = a.runs.keys() & b.runs.keys()
-    if not seeds:
+    seeds, network = sorted(a.runs.keys() & b.runs.keys()), recorded.paper.network
+    if len({recorded.place(x.runs[s], part, x.holes) for x in (a, b) for s in seeds}) != 1:
         return None
-    places = {recorded.place(x.runs[s], part, x.holes) for x in (a, b) for s in seeds}
-    if len(places) != 1:
-        return None
-    network = recorded.paper.network
-    values = [[recorded.per_image(x.runs[s], part, x.holes, network) for s in sorted(seeds)] for x in (a, b)]
-    return None if any(v is None for x in values for v in x) else records.paired(*values)
+    return records.paired(*([recorded.per_image(x.runs[s], part, x.holes, network) for s in seeds] for x in (a, b)))
 
 
 def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
@@ -82,7 +78,7 @@ def best_fill(recorded: Records, run: str, part: str, holes: str) -> tuple[str, 
     means = {f: v for f, v in means.items() if not math.isnan(v)}
     if not means:
         return "", math.nan
-    best = (max if higher else min)(means, key=means.get)
+    best = (max if higher else min)(means, key=means.__getitem__)
     return best, means[best]
 
 
@@ -93,8 +89,8 @@ def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test
     paper, found = recorded.paper, variants(recorded, question)
     rows = []
     for answer in found:
-        row = {"trained": answer.label + answer.mark, "holes": answer.holes}
-        row["seeds"] = len(answer.runs) or NOT_RUN
+        row: dict[str, Any] = {"trained": answer.label + answer.mark, "holes": answer.holes}
+        row |= {"seeds": len(answer.runs) or NOT_RUN}
         for part in parts if answer.runs else ():
             values = [recorded.score(run, part, answer.holes, paper.network) for run in answer.runs.values()]
             if any(math.isnan(v) for v in values):
@@ -124,9 +120,9 @@ def _signed(difference: Interval) -> str:
 def worth(recorded: Records, changed: dict) -> str:
     """What some changed parameters of the demo are worth on test, in words with an interval, for one cell."""
     base, other = variants(recorded, Question("worth", "", {"demo": {}, "changed": changed}))
-    if not base.runs.keys() & other.runs.keys():
-        return NOT_RUN
     network, seeds = recorded.paper.network, sorted(base.runs.keys() & other.runs.keys())
+    if not seeds:
+        return NOT_RUN
     means = [
         records.per_seed([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds])
         for x in (base, other)
@@ -172,9 +168,9 @@ def _below(recorded: Records, entry: dict) -> tuple[str, str]:
     limit = recorded.score(run, part, demo.holes, entry["below"])
     network = [recorded.per_image(r, part, demo.holes, paper.network) for r in demo.runs.values()]
     fill = recorded.per_image(run, part, demo.holes, entry["below"])
-    if math.isnan(limit) or fill is None:
-        return "not tested", f"{entry['below']} was not scored"
     difference = records.paired(network, [fill])
+    if difference is None:
+        return "not tested", f"{entry['below']} was not scored on the same pictures"
     holds = all(score < limit for score in scores.values()) and difference.high < 0
     numbers = ", ".join(f"{score:.4f}" for score in scores.values())
     return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}{demo.mark}"
@@ -199,8 +195,7 @@ def stamp(recorded: Records) -> str:
     def all_of(column):
         return ", ".join(str(value) for value in sorted(runs[column].dropna().unique())) or "unknown"
 
-    threads = all_of("threads")
     return (
         f"{len(runs)} runs, seeds {all_of('seed')}, {runs['seconds'].sum() / 60:.0f} minutes of training; "
-        f"{all_of('device')}; threads: {threads}; revision {all_of('revision')}"
+        f"{all_of('device')}; threads: {all_of('threads')}; revision {all_of('revision')}"
     )

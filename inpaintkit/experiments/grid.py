@@ -64,7 +64,7 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """What `python -m inpaintkit` runs, in whatever folder."""
+        """The words of the command line that runs it, in whatever folder."""
         given = self.cfg.given()
         if "data_dir" in given:
             given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
@@ -122,10 +122,10 @@ def describe(jobs: Sequence[Job], at_once: int = 2) -> str:
     missing = {job.cfg.dataset.partition(":")[0] for job in todo if not job.cfg.data_dir} & set(sets.known())
     lines.append(
         f"{len(jobs)} runs, {len(jobs) - len(todo)} done, about {duration(total)} to go on two cores of {GFLOPS:.0f} "
-        f"GFLOP/s (`python -m inpaintkit doctor` measures yours); disk while they run: up to {disk / 1e6:,.0f} MB"
+        f"GFLOP/s (`{runtime.command('doctor')}` measures yours); disk while they run: up to {disk / 1e6:,.0f} MB"
     )
     for dataset in sorted(one for one in missing if not sets.cached(one)):
-        lines.append(f"the data set {dataset} is not here: python -m inpaintkit fetch {dataset}")
+        lines.append(f"the data set {dataset} is not here: {runtime.command('fetch', dataset)}")
     return "\n".join(lines)
 
 
@@ -136,8 +136,8 @@ def _seconds(job: Job) -> float:
     share = cfg.epochs / usual.epochs
     if cfg.n_train and usual.n_train:
         share *= cfg.n_train / usual.n_train
-    measured = cost.get("step_seconds", 0) * cost.get("steps", 0) if cfg.profile == "paper" else None
-    return START_SECONDS + share * (cost.get("demo_seconds", 60) if measured is None else measured)
+    paper, demo = cost.get("step_seconds", 0) * cost.get("steps", 0), cost.get("demo_seconds", 60)
+    return START_SECONDS + share * (paper if cfg.profile == "paper" else demo)
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """What is asked of each work, as data: questions and claims stand in ``papers/NAME.toml``, runs follow from them."""
 
+import inspect
 import itertools
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,10 @@ KEYS = {"text", "variants", "over", "seeds", "profile", "scores"}
 
 
 @cache
-def _table(path: Path) -> dict[str, Any]:
-    return runtime.read_toml(path) if path.exists() else {}
-
-
 def table(paper: Paper) -> dict[str, Any]:
     """The whole TOML file of a work: questions, claims, cost. Empty if there is none."""
-    return _table(Path(sys.modules[type(paper).__module__].__file__).with_suffix(".toml"))
+    path = Path(inspect.getfile(type(paper))).with_suffix(".toml")
+    return runtime.read_toml(path) if path.exists() else {}
 
 
 def questions(paper: Paper) -> dict[str, Question]:

@@ -5,15 +5,15 @@ classic fills, equal for all runs on the same pictures and holes, once, as the r
 x epoch x score) and images.npz (the main score of every picture).
 """
 
-import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from inpaintkit import runtime
@@ -28,6 +28,7 @@ RUNS = [
 ]  # fmt: skip
 SCORES = ["run", "part", "holes", "pictures", "mask", "filler", "score", "mean", "median", "sd", "n", "undefined"]
 CURVES = ["run", "epoch", "score", "value"]
+WORDS: dict[Hashable, type] = dict.fromkeys(("run", "changes", "revision", "code", "weights", "pictures", "mask"), str)
 
 
 @dataclass
@@ -42,17 +43,13 @@ class Records:
 
     def seeds(self, cfg: Training) -> dict[int, str]:
         """The runs of these parameters: {seed: run}, whatever code made them (see `stale`)."""
-        changes = _changes(cfg)
+        changes = json.dumps(cfg.changes(), sort_keys=True)
         found = self.runs[self.runs["changes"] == changes] if len(self.runs) else self.runs
         return {int(row["seed"]): row["run"] for _, row in found.sort_values("seed").iterrows()}
 
-    def row(self, run: str) -> pd.Series:
-        """A run's row of the table ``runs``."""
-        return self.runs[self.runs["run"] == run].iloc[0]
-
     def stale(self, run: str, cfg: Training) -> bool:
         """Was a run made with other code than today's?"""
-        return self.row(run)["code"] != code(self.paper, cfg)
+        return self.runs.loc[self.runs["run"] == run, "code"].iloc[0] != code(self.paper, cfg)
 
     def score(
         self, run: str, part: str, holes: str, filler: str, score: str | None = None, what: str = "mean"
@@ -81,11 +78,6 @@ class Records:
         return self.images.get((f"{FILLS} {' '.join(self.place(run, part, holes))}", part, holes, filler))
 
 
-def _changes(cfg: Training) -> str:
-    changed = {k: v for k, v in cfg.identifying().items() if v != type(cfg).model_fields[k].default and k != "seed"}
-    return json.dumps(changed, sort_keys=True)
-
-
 # --- intervals --------------------------------------------------------------------------------------------------------
 
 
@@ -104,29 +96,31 @@ class Interval:
         return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def interval(values: Sequence[float], resamples: int = 2000) -> Interval:
+def interval(values: ArrayLike, resamples: int = 2000) -> Interval:
     """Mean of values of pictures, and the percentile bootstrap interval (scipy, seeded). NaN values are left out."""
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = float(values.mean())
-    if len(values) < 2 or np.ptp(values) == 0:
-        return Interval(mean, math.nan if len(values) < 2 else mean, math.nan if len(values) < 2 else mean, len(values))
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    mean = float(known.mean()) if len(known) else math.nan
+    if len(known) < 2:
+        return Interval(mean, math.nan, math.nan, len(known))
+    if np.ptp(known) == 0:
+        return Interval(mean, mean, mean, len(known))
     result = stats.bootstrap(
-        (values,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0), batch=200
+        (known,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0), batch=200
     )
-    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(values))
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(known))
 
 
-def paired(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Interval | None:
+def paired(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> Interval | None:
     """The difference a - b over the same pictures; both are means over seeds, given as one array (n,) for each seed.
 
-    None if the pictures are not the same.
+    None if the pictures are not the same, or if one was not scored.
     """
-    if not a or not b or len({len(x) for x in (*a, *b)}) != 1:
+    ours, others = ([x for x in values if x is not None] for values in (a, b))
+    complete = len(a) == len(ours) > 0 and len(b) == len(others) > 0
+    if not complete or len({len(x) for x in (*ours, *others)}) != 1:
         return None
-    return interval(np.mean(a, 0, dtype=float) - np.mean(b, 0, dtype=float))
+    return interval(np.mean(ours, 0, dtype=float) - np.mean(others, 0, dtype=float))
 
 
 def per_seed(values: Sequence[float]) -> str:
@@ -149,19 +143,16 @@ def load(paper: Paper, folder: Path | None = None) -> Records:
     if not (folder / "runs.csv").exists():
         return Records(paper)
     try:
-        words = {"changes": str, "revision": str, "code": str, "weights": str, "run": str, "pictures": str, "mask": str}
-        tables = [
-            pd.read_csv(folder / f"{name}.csv", dtype={k: v for k, v in words.items() if k in columns})
-            for name, columns in (("runs", RUNS), ("scores", SCORES), ("curves", CURVES))
-        ]
-        for table, columns in zip(tables, (RUNS, SCORES, CURVES), strict=True):
+        tables = {}
+        for name, columns in (("runs", RUNS), ("scores", SCORES), ("curves", CURVES)):
+            tables[name] = table = pd.read_csv(folder / f"{name}.csv", dtype=WORDS)
             if list(table.columns) != columns or ("schema" in columns and (table["schema"] != SCHEMA).any()):
                 raise ValueError("its columns are those of another version")
         with np.load(folder / "images.npz") as arrays:
             images = {tuple(key.split("|")): arrays[key] for key in arrays}
     except Exception as error:  # damaged tables fail in many ways, all of which mean the same
         raise ValueError(f"{folder} cannot be read ({error}): restore it from git, or record anew.") from error
-    return Records(paper, *tables, images)
+    return Records(paper, **tables, images=images)
 
 
 def collect(paper: Paper, folders: Sequence[Path]) -> Records:
@@ -251,16 +242,10 @@ def record(records: Records, folder: Path | None = None) -> Path:
     scores = pd.concat([t for t in (records.scores, old.scores) if len(t)]).drop_duplicates(SCORES[:7])
     curves = pd.concat([t for t in (records.curves, old.curves) if len(t)]).drop_duplicates(CURVES[:3])
     images = {k: v for k, v in (old.images | records.images).items() if k[0] in kept or k[0].startswith(FILLS)}
-    _write(folder, merged.sort_values(keys), scores[scores["run"].isin(kept)], curves[curves["run"].isin(kept)], images)
-    return folder
-
-
-def _write(folder: Path, runs, scores, curves, images) -> None:
-    scores = scores.sort_values(SCORES[:7], kind="stable")
-    for name, table in (("runs", runs), ("scores", scores), ("curves", curves.sort_values(CURVES[:3]))):
+    scores = scores[scores["run"].isin(kept)].sort_values(SCORES[:7], kind="stable")
+    curves = curves[curves["run"].isin(kept)].sort_values(CURVES[:3])
+    for name, table in (("runs", merged.sort_values(keys)), ("scores", scores), ("curves", curves)):
         with runtime.atomic_write(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False, lineterminator="\n")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{"|".join(key): images[key] for key in sorted(images)})
-    with runtime.atomic_write(folder / "images.npz") as part:
-        part.write_bytes(buffer.getvalue())
+    runtime.write_arrays(folder / "images.npz", {"|".join(key): images[key] for key in sorted(images)})
+    return folder

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import runpy
 from pathlib import Path
 
 import matplotlib
@@ -18,12 +19,17 @@ EARLIER = """Made before today's form of records: with a package that had uncomm
 single pictures, so that no interval can be given and no claim rests on them. Readings mean what they meant then."""
 
 
-def folder() -> Path:
-    """docs/reports of the checkout. Raises RuntimeError where there is no checkout."""
+def root() -> Path:
+    """The folder of the checkout. Raises RuntimeError where there is none."""
     checkout = runtime.checkout()
     if checkout is None:
         raise RuntimeError("reports are written into a checkout of the repository: clone it.")
-    return checkout / "docs" / "reports"
+    return checkout
+
+
+def folder() -> Path:
+    """The folder of the pages."""
+    return root() / "docs" / "reports"
 
 
 def write(paper: Paper, recorded: Records | None = None) -> Path:
@@ -32,7 +38,7 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
     path = folder() / f"{paper.notebook}.md"
     parts = [
         f"# {paper.title}: what the runs say",
-        f"*Written by `python -m inpaintkit report` from `results/{paper.id}/`: do not edit.* "
+        f"*Written by `make report` from `results/{paper.id}/`: do not edit.* "
         f"Notebook: [{paper.notebook}](../../notebooks/{paper.notebook}.ipynb). Records: {answers.stamp(recorded)}.",
         "## Set-up: the paper beside the demo",
         markdown(_setup(paper)),
@@ -168,9 +174,9 @@ def _surveys(paper: Paper) -> list[str]:
     return parts
 
 
-# --- the README's map -------------------------------------------------------------------------------------------------
+# --- the README's numbers ---------------------------------------------------------------------------------------------
 
-BEGIN, END = "<!-- map: written by python -m inpaintkit report -->", "<!-- end of map -->"
+BEGIN, END = "<!-- {}: written by make readme -->", "<!-- end of {} -->"
 BADGE = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com"
 BADGE += "/github/inpaintkit/inpaintkit/blob/main/notebooks/{}.ipynb)"
 
@@ -180,7 +186,7 @@ def overview() -> str:
     first = {"notebook": "[00 · Masks and metrics](notebooks/00_masks_and_metrics.ipynb)"}
     rows = [first | {"Colab": BADGE.format("00_masks_and_metrics"), "demo": "holes, fills and scores; no network"}]
     for paper in papers.PAPERS.values():
-        if not (folder().parent.parent / "notebooks" / f"{paper.notebook}.ipynb").exists():
+        if not (root() / "notebooks" / f"{paper.notebook}.ipynb").exists():
             continue
         number = paper.notebook.partition("_")[0]
         row = {"notebook": f"[{number} · {paper.title}](notebooks/{paper.notebook}.ipynb)"}
@@ -209,13 +215,29 @@ def _demo(recorded: Records) -> dict[str, str]:
     }
 
 
+def sizes() -> str:
+    """What the installation takes, as tools/setup_env.py knows it."""
+    linux, small = (runpy.run_path(str(root() / "tools" / "setup_env.py"))["SIZES"][kind] for kind in ("cuda", "small"))
+    return (
+        f"The first call installs into `.venv`: on Linux about {linux['download']} GB to download and "
+        f"{linux['installed']} GB on disk, on macOS about {small['download']} and {small['installed']}."
+    )
+
+
+def readme(text: str) -> str:
+    """The README with its generated parts written anew, each between two marks. Raises ValueError without a mark."""
+    for name, content in {"sizes": sizes(), "map": overview()}.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        if begin not in text or end not in text:
+            raise ValueError(f"the README has no place for the {name}: put {begin} and {end} into it.")
+        text = f"{text.partition(begin)[0]}{begin}\n\n{content}\n\n{end}{text.partition(end)[2]}"
+    return text
+
+
 def write_readme() -> Path:
-    """Puts `overview` into the README, between its two marks. Raises ValueError if it has none."""
-    path = folder().parent.parent / "README.md"
-    text = path.read_text(encoding="utf8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{path.name} has no place for the map: put {BEGIN} and {END} into it.")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    """Writes the README's generated parts anew."""
+    path = root() / "README.md"
+    text = readme(path.read_text(encoding="utf8"))
     with runtime.atomic_write(path) as part:
-        part.write_text(f"{before}{BEGIN}\n\n{overview()}\n\n{END}{after}", encoding="utf8")
+        part.write_text(text, encoding="utf8")
     return path

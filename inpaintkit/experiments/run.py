@@ -6,8 +6,8 @@ images.npz (the main score of every picture), weights.safetensors, and checkpoin
 
 import contextlib
 import hashlib
+import inspect
 import json
-import sys
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import filelock
 import numpy as np
 import torch
+from torch import nn
 
 from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, training
 from inpaintkit.contracts import Paper
@@ -39,7 +40,7 @@ DATA = {  # the same for each kind of data; all named sets are read as a folder 
 def code(paper: Paper, cfg: Training) -> str:
     """The hash of the code that a run depends on: its paper, the shared files, the data of its kind."""
     kind = cfg.dataset.partition(":")[0]
-    return _code(sys.modules[type(paper).__module__].__file__, DATA.get(kind, DATA["folder"]))
+    return _code(inspect.getfile(type(paper)), DATA.get(kind, DATA["folder"]))
 
 
 @cache
@@ -116,17 +117,18 @@ def run(
 def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False, own_holes_only=False, **more) -> dict:
     """Scores trained networks and writes what a run leaves behind; returns the record. ``more`` are further entries."""
     rows, arrays = score(paper, cfg, modules, images, device, own_holes_only)
-    with runtime.atomic_write(out / "images.npz") as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    runtime.write_arrays(out / "images.npz", arrays)
     if not slim:
         save_weights(out, paper, cfg, modules, images)
+    more |= {"own_holes_only": True} if own_holes_only else {}
     record = describe(paper, cfg, modules, images, history, device) | {"scores": rows} | more
-    record |= {"own_holes_only": True} if own_holes_only else {}
     runtime.write_json(out / "results.json", record)
     return record
 
 
-def train(paper, cfg, images, out, device, progress=True):
+def train(
+    paper: Paper, cfg: Training, images: data.Images, out: Path, device: torch.device, progress: bool = True
+) -> tuple[nn.ModuleDict, training.History]:
     """Builds and trains: (modules, history). What the notebooks write out cell by cell."""
     parts = dict(open_parts(paper, images, device, ("test",)))
     own = next(iter(paper.test_holes(cfg, len(parts["test"])).values())).to(device)
@@ -135,7 +137,7 @@ def train(paper, cfg, images, out, device, progress=True):
     masked = masking.apply(image, mask, paper.untouched)
     runtime.seed_everything(cfg.seed)
     modules = paper.build(cfg)
-    pictures, fixed_holes = paper.training_set(images.train, cfg)
+    pictures, fixed_holes = paper.training_set(images.train, cfg)  # pyrefly: ignore[bad-argument-type]  (like a tensor)
     recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
     filler, main = paper.filler(modules, cfg), paper.scores[0]
 
@@ -144,7 +146,7 @@ def train(paper, cfg, images, out, device, progress=True):
         values = evaluate.SCORES[main].of(pred, masking.composite(image, pred, mask), image, mask)
         summary = metrics.summarise(values)  # without a mean if all pictures are black
         curve = {main: summary["mean"]} if "mean" in summary else {}
-        return curve | _follow(paper, modules, cfg, image, mask)
+        return curve | {k: v for k, v in paper.measure(modules, cfg, image, mask).items() if k == "detail"}
 
     history = training.fit(
         recipe,
@@ -165,12 +167,7 @@ def train(paper, cfg, images, out, device, progress=True):
     return modules, history
 
 
-def _follow(paper, modules, cfg, image, mask) -> dict[str, float]:
-    """The measures that are worth a curve."""
-    return {k: v for k, v in paper.measure(modules, cfg, image, mask).items() if k == "detail"}
-
-
-def open_parts(paper: Paper, images: data.Images, device, only: tuple[str, ...] | None = None):
+def open_parts(paper: Paper, images: data.Images, device, only: tuple[str, ...] = ()):
     """The parts of a data set that a work is scored on: (name, pictures (B, C, H, W) in [0, 1] on ``device``)."""
     for part in only or paper.parts:
         pictures = getattr(images, part)
@@ -179,7 +176,9 @@ def open_parts(paper: Paper, images: data.Images, device, only: tuple[str, ...] 
             yield part, pictures.to(device).float() / 255
 
 
-def score(paper, cfg, modules, images, device, own_holes_only=False) -> tuple[list[dict], dict[str, np.ndarray]]:
+def score(
+    paper: Paper, cfg: Training, modules: nn.ModuleDict, images: data.Images, device, own_holes_only: bool = False
+) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Scores the network, and the classic fills beside it, on every part and all test holes, or (quicker, for a
     notebook) on the configuration's own holes.
 
@@ -230,12 +229,11 @@ def reference(paper: Paper, image: torch.Tensor, mask: torch.Tensor, pictures: s
         (one,) = evaluate.score([fill], image, mask, paper.scores, paper.untouched)
         scored.append(one)
         if not one.note:
-            with runtime.atomic_write(path) as part, part.open("wb") as file:
-                np.savez(file, **{k: v.cpu().numpy() for k, v in one.scores.items()})
+            runtime.write_arrays(path, {k: v.cpu().numpy() for k, v in one.scores.items()})
     return scored
 
 
-def save_weights(out: Path, paper: Paper, cfg: Training, modules, images: data.Images) -> Path:
+def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict, images: data.Images) -> Path:
     """weights.safetensors in ``out``: what `repair --method network` reads."""
     header = {
         "paper": paper.id,
@@ -247,16 +245,15 @@ def save_weights(out: Path, paper: Paper, cfg: Training, modules, images: data.I
     return training.save_weights(out / "weights.safetensors", modules, paper.kept, header)
 
 
-def describe(paper, cfg, modules, images, history, device) -> dict:
+def describe(paper: Paper, cfg: Training, modules, images: data.Images, history: training.History, device) -> dict:
     """What produced a result, for results.json: notebooks and `run` write the same."""
-    kept = {k: v for k, v in cfg.identifying().items() if v != type(cfg).model_fields[k].default}
     return {
         "schema": SCHEMA,
         "paper": paper.id,
         "run": identity(paper, cfg),
         "profile": cfg.profile,
         "reading": cfg.reading,
-        "changes": {name: value for name, value in kept.items() if name != "seed"},  # from the class's defaults
+        "changes": cfg.changes(),
         "seed": cfg.seed,
         "parameters": cfg.identifying(),
         "holes": next(iter(paper.test_holes(cfg, 1))),  # those that the network was trained for
