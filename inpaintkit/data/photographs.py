@@ -42,7 +42,7 @@ def photograph(name: str, colour: bool = True) -> torch.Tensor:
 
 def _usable(crop: torch.Tensor) -> bool:
     crop = crop.double() / 255
-    return crop.mean() >= DARK and crop.std() >= FLAT
+    return bool(crop.mean() >= DARK and crop.std() >= FLAT)
 
 
 def open_photographs(only, size, colour, n_train, n_test, seed) -> tuple[dict, dict, dict]:

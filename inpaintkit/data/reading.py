@@ -86,7 +86,7 @@ def _deep(picture: Image.Image) -> bool:
         return True
     return any(
         re.search(r";16[BLN]", str(arguments)) or (decoder.startswith("ppm") and arguments[1:] > (255,))
-        for decoder, _, _, arguments in picture.tile
+        for decoder, _, _, arguments in getattr(picture, "tile", ())
         if arguments != "1;I"  # a plain PBM
     )
 

@@ -68,7 +68,7 @@ def flowers102(files: Files) -> Split:
         for side, key in (("train", "trnid"), ("test", "tstid"))
     }
     # Where nothing but a draw can say which: ten of every class, as in the list.
-    return listed(files, (1020, 6149), lists, "setid.mat", each=(lambda name: name.rpartition("/")[0], 10))
+    return listed(files, (1020, 6149), lists, "setid.mat", kind=lambda name: name.rpartition("/")[0], each=10)
 
 
 def _nearby(folder: Path, name: str) -> Path | None:
@@ -200,13 +200,13 @@ def _fetch_from(source: str, name: str, shelf: Path) -> Found:
                 archive.unlink()
         else:
             _archive(source, Path(part), got)
-        if not find(name, got):
+        if not (found := find(name, got)):
             raise ValueError("it holds no pictures named like those of this set")
         if (shelf / name).is_dir() and not (shelf / name).is_symlink():
             shutil.rmtree(shelf / name)
         (shelf / name).unlink(missing_ok=True)
         got.rename(shelf / name)
-    return cached(name)
+    return shelf / name / found[0].relative_to(got), found[1]
 
 
 def _archive(address: str, downloads: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ Each split takes the `Files` of a set and returns ({"train": rows, "test": rows}
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,13 @@ def drawn(
     paper: Numbers = (None, None),
     *,
     scene: Callable[[str], str] = str,
-    each: tuple[Callable[[str], str], int] | None = None,
+    kind: Callable[[str], str] = str,
+    each: int | None = None,
 ) -> Split:
     """Drawn by the seed, in the ``paper``'s numbers or 70 % and 30 %. Names of one ``scene`` are never parted.
 
-    The draw is over all files, so that one which cannot be used does not shuffle the others. ``each``: (the class of a
-    name, how many of every class are for training), unless a number is asked for.
+    The draw is over all files, so that one which cannot be used does not shuffle the others. ``each``: so many of every
+    ``kind`` of name are for training, unless a number is asked for.
     """
     n_train, n_test = _numbers(files, paper)
     order = np.random.default_rng(files.seed).permutation(len(files.names))
@@ -45,13 +46,13 @@ def drawn(
     for i in order[np.isin(order, files.rows)].tolist():
         scenes.setdefault(scene(files.names[i]), []).append(i)
     train, rest, taken = [], [], Counter()
+    most = each if each and not files.asked[0] else n_train
     for rows in scenes.values():
-        kind = each[0](files.names[rows[0]]) if each and not files.asked[0] else ""
-        if len(train) + len(rows) > n_train or (kind and taken[kind] >= each[1]):
+        if len(train) + len(rows) > n_train or taken[kind(files.names[rows[0]])] >= most:
             rest.append(rows)
         else:
             train += rows
-            taken[kind] += len(rows)
+            taken[kind(files.names[rows[0]])] += len(rows)
     test = []
     for rows in reversed(rest):
         test = rows + test if len(test) + len(rows) <= n_test else test
@@ -64,7 +65,7 @@ def last(files: Files, paper: Numbers) -> Split:
     return {"train": files.rows[:n_train], "test": files.rows[-n_test:]}, "the last by name are the test"
 
 
-def listed(files: Files, paper: Numbers, lists: dict[str, Iterable[int]], called: str, **how) -> Split:
+def listed(files: Files, paper: tuple[int, int], lists: dict[str, list[int]], called: str, **how) -> Split:
     """The authors' own ``lists`` of rows, of which a number that is asked for is drawn; `drawn` for want of lists."""
     usable, test = set(files.rows), set(lists["test"])
     sides = {side: [i for i in rows if i in usable] for side, rows in lists.items()}

@@ -230,7 +230,7 @@ def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
     """A file's pixels, whether it was enlarged, a digest of the pixels, and why it cannot be used if so."""
     try:
         picture, small = to_square(path, how)
-        return picture, small, hashlib.blake2b(picture, digest_size=16).digest(), ""
+        return picture, small, hashlib.blake2b(picture.data, digest_size=16).digest(), ""
     except ValueError as error:
         return np.zeros((3 if how.colour else 1, how.size, how.size), np.uint8), False, b"", str(error)
     except OSError as error:  # a disk, not the picture
