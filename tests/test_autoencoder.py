@@ -8,8 +8,6 @@ from torch import nn
 from inpaintkit import masking, patches, runtime
 from inpaintkit.papers import autoencoder, baselines
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def configuration(**given):
     return autoencoder.Parameters.resolve({"profile": "smoke", "dense": 256, "size": 64} | given)

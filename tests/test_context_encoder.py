@@ -7,7 +7,6 @@ from torch import nn
 from inpaintkit import evaluate, fills, masking, metrics, patches, runtime, training
 from inpaintkit.papers import context_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = context_encoder.PAPER
 
 

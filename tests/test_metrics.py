@@ -6,10 +6,7 @@ from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, struct
 
 from inpaintkit import masking, metrics
 
-SKIMAGE = {
-    "gauss11": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
-    "uniform7": {},
-}
+SKIMAGE = {"gauss11": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}, "uniform7": {}}
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from inpaintkit import data, masking, papers, parameters, runtime, training
 from inpaintkit.contracts import Question
 from inpaintkit.experiments import questions, run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 EVERY = list(papers.PAPERS.values())
 QUICK = {"profile": "smoke", "n_train": 32, "n_test": 4, "batch_size": 4}
 NARROW = {"autoencoder": {"dense": 256}}  # where the networks of "smoke" take more than a moment

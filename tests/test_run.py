@@ -13,7 +13,6 @@ import toy
 from inpaintkit import __main__, data, evaluate, fills, masking, papers, runtime, training
 from inpaintkit.experiments import records, run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PACKAGE = Path(runtime.__file__).parent
 
 

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from inpaintkit import evaluate, fills, masking, runtime
 from inpaintkit.papers import ssrgan
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = ssrgan.PAPER
 
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from inpaintkit import contracts, masking, runtime, training
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 RUN = {"epochs": 5, "batch_size": 4, "seed": 3, "progress": False, "log_every": 3}  # 5 steps an epoch, 25 in all
 
 

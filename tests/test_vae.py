@@ -8,8 +8,6 @@ from torch import nn
 from inpaintkit import masking, metrics, runtime
 from inpaintkit.papers import vae
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def configuration(**given):
     return vae.Parameters.resolve({"profile": "smoke"} | given)
