@@ -62,6 +62,7 @@ def test_what_is_wrong_is_one_sentence_that_names_it(executed, tmp_path, capsys,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_with_one_sentence_and_the_run_goes_on_later(tmp_path):
     command = [sys.executable, "-m", "inpaintkit", "run", "vae", "profile=smoke", "epochs=2000", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

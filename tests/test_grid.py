@@ -151,6 +151,7 @@ def kit(root, *commands):
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checkout):
     code, said = kit(checkout, "run toy epochs=1", "grid --paper toy", "report", "doctor")
     assert code == 0, said
@@ -163,6 +164,7 @@ def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checko
     assert "not tested" in page
 
 
+@pytest.mark.slow
 def test_a_fifth_work_passes_what_every_work_promises(checkout):
     process = start(checkout, "-m", "pytest", "-q", "tests/test_papers.py", "-k", "toy")
     said, _ = process.communicate(timeout=600)
@@ -181,6 +183,7 @@ def snakemake():
         pytest.skip(f"uv cannot get {grid.SNAKEMAKE}: {found.stderr[-200:]}")
 
 
+@pytest.mark.grid
 def test_the_engine_is_stopped_and_goes_on_and_a_failure_stops_nothing(checkout, snakemake):
     out = checkout / "runs" / "effects"
 

@@ -166,6 +166,7 @@ def test_no_loop_of_its_own_and_no_helper_twice(name):
     assert not functions(name) & set().union(*(functions(other) for other in NOTEBOOKS if other != name))
 
 
+@pytest.mark.slow
 def test_a_notebook_that_is_wrong_fails():
     """The canary: four cells whose stored outputs are false in different ways; nbval must let none pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]

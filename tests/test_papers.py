@@ -95,6 +95,7 @@ ASKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paper", "question"), ASKED)
 def test_every_variant_of_a_question_is_another_run_that_trains(paper, question):
     """Two steps each, on the same pictures: a picture meets a new hole, unless its hole is fixed."""
@@ -126,6 +127,7 @@ def test_every_variant_of_a_question_is_another_run_that_trains(paper, question)
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_paper
 def test_one_batch_is_learned_by_heart(paper):
     cfg = configuration(paper, epochs=1000, lr=1e-3)
@@ -137,6 +139,7 @@ def test_one_batch_is_learned_by_heart(paper):
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.slow
 @every_paper
 @every_reading
 def test_a_training_that_was_stopped_ends_with_the_same_weights_and_goes_on_for_more_epochs(tmp_path, paper, reading):
@@ -162,6 +165,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights_and_goes_on_for_
     assert training.weights_hash(longer.modules) != training.weights_hash(in_two.modules)
 
 
+@pytest.mark.slow
 @every_paper
 @every_reading
 def test_mixed_precision_is_for_forward_passes_only(monkeypatch, paper, reading):

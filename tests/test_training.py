@@ -163,6 +163,7 @@ def test_a_signal_that_comes_while_scores_are_computed_loses_nothing(tmp_path, s
     assert hash_of(recipe) == hash_of(straight[0])
 
 
+@pytest.mark.slow
 def test_killed_process_continues_bit_for_bit(tmp_path, straight):
     """SIGKILL leaves no time to save: the run goes back to its last checkpoint, and still ends the same."""
     script = f"""

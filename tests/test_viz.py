@@ -87,7 +87,7 @@ def find(widget, kind):
 
 
 def test_explorer_follows_its_controls():
-    box = widgets.explore(64)
+    box = widgets.explore(32)
     (view,), hole = find(box, ipywidgets.HTML), find(box, ipywidgets.Dropdown)[1]
     assert view.value.count("<img") == 1 + len(widgets.SHOWN)
     assert "do nothing" in view.value
