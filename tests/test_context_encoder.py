@@ -168,14 +168,13 @@ def test_four_workers_draw_the_same_holes_again_in_every_epoch(images):
 
 
 def test_a_preview_in_train_mode_changes_the_running_statistics_and_one_in_eval_mode_does_not(images):
-    mask = masking.square(8, 64, 32, "centre")
     for reading, changes in (("fixed", False), ("as_run", True)):
-        cfg = configuration(reading=reading)
+        cfg, mask = configuration(reading=reading), masking.square(8, 64, 32, "centre")
         modules = PAPER.build(cfg)
         before = training.weights_hash(modules)
         picture = PAPER.preview(modules, cfg, images, mask)
         assert (training.weights_hash(modules) != before) == changes
-        assert torch.equal(torch.where(mask, 0, picture), torch.where(mask, 0, images))
+        assert torch.equal(masking.apply(picture, mask), masking.apply(images, mask))
         assert not modules["generator"].training
 
 
@@ -190,11 +189,8 @@ def test_the_patch_head_takes_one_square_and_the_full_head_any_hole(generator):
     assert patch.accepts((1, 3, 64, 64), masking.square(1, 64, 32, (0.6, 0.4))) is None
     for shape in ((1, 3, 128, 128), (1, 1, 64, 64)):
         assert "64x64" in full.accepts(shape, strokes)
-    assert list(PAPER.test_holes(configuration(head="full", mask_train="strokes"), 1)) == [
-        "strokes",
-        "centre",
-        "random",
-    ]
+    holes = PAPER.test_holes(configuration(head="full", mask_train="strokes"), 1)
+    assert list(holes) == ["strokes", "centre", "random"]
 
 
 def test_the_protocol_of_the_context_encoder_is_in_percent(images):
