@@ -63,14 +63,6 @@ def test_weights_start_as_the_authors():
             assert not layer.bias.any()
 
 
-def test_a_score_of_the_discriminator_sees_47_pixels(generator):
-    picture = torch.rand(1, 3, 128, 128, generator=generator).requires_grad_()
-    layers = [x for x in context_encoder.Discriminator(8).layers if not isinstance(x, nn.InstanceNorm2d)]
-    score = nn.Sequential(*layers)(picture)  # instance normalisation sees everything
-    seen = torch.autograd.grad(score[0, 0, 8, 8], picture)[0][0].abs().sum(0) > 0
-    assert (int(seen.any(0).sum()), int(seen.any(1).sum())) == (47, 47)
-
-
 # --- losses and steps -------------------------------------------------------------------------------------------------
 
 

@@ -268,15 +268,3 @@ def test_saved_weights_fill_as_before(tmp_path, paper):
     assert not torch.equal(wanted, differs)
     training.load_weights(path, again, paper.kept)
     assert torch.equal(paper.filler(again, cfg)(masked, mask), wanted)
-
-
-@every_paper
-def test_a_checkpoint_is_its_runs_wherever_it_lies(paper):
-    cfg = configuration(paper)
-    images = data.open_for(cfg)
-    identity = run.checkpoint_identity(paper, cfg, images)
-    moved = cfg.changed(out_dir="a", data_dir="b", experiments="all", epochs=7)
-    assert run.checkpoint_identity(paper, moved, images) == identity
-    for change in ({"seed": 1}, {"lr": 0.5}, {"batch_size": 5}):
-        assert run.checkpoint_identity(paper, cfg.changed(**change), images) != identity
-    assert run.checkpoint_identity(EVERY[EVERY.index(paper) - 1], cfg, images) != identity

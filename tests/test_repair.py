@@ -151,27 +151,6 @@ def test_a_million_tiny_holes_are_no_million_calls():
     assert sum(len(masked) for masked, _ in net.seen) <= 2 * (500 // 32 + 1) ** 2
 
 
-@pytest.mark.parametrize("head", ["patch", "full"])
-@pytest.mark.parametrize(("box", "top"), [((81, 90, 101, 110), (59, 68)), ((0, 0, 16, 16), (-31, -31))])
-def test_a_compact_hole_is_seen_in_the_middle_of_one_window_and_of_its_reflection_at_the_border(head, box, top):
-    net = Network(head)
-    repaired(PHOTO, holes(box), net)
-    ((masked, mask),) = net.seen
-    around = np.pad(PHOTO, ((SIZE, SIZE), (SIZE, SIZE), (0, 0)), "reflect")
-    y, x = top[0] + SIZE, top[1] + SIZE
-    seen = torch.from_numpy(around[y : y + SIZE, x : x + SIZE].copy()).permute(2, 0, 1)[None].float() / 255
-    outside = ~masking.square(1, SIZE, 32, "centre").expand_as(masked)
-    assert torch.allclose(masked[outside], seen[outside], atol=1e-6)
-    assert mask.sum() == (32**2 if head == "patch" else {81: 20**2, 0: 31**2}[box[0]])
-
-
-@pytest.mark.parametrize(("side", "blocks"), [(30, 30), (50, 26)])  # 50 pixels in the middle of 128 start at an odd one
-def test_a_shrunk_pixel_is_missing_if_any_of_its_pixels_is(side, blocks):
-    net = Network("full")
-    repaired(PHOTO, holes((60, 70, 60 + side, 70 + side)), net)
-    assert net.seen[0][1].sum() == blocks**2
-
-
 # --- the reduced scale ------------------------------------------------------------------------------------------------
 
 
@@ -258,12 +237,6 @@ def test_tiles_join_without_a_seam(tmp_path):
     x, m = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(mask)[None, None]
     whole = (255 * filler(masking.apply(x, m), m)[0].permute(1, 2, 0)).round().clamp(0, 255).numpy()
     assert np.abs(whole[mask] - repaired(photo, mask, filler)[mask]).max() <= 1
-
-
-def test_a_tile_that_is_nothing_but_hole_is_enlarged_until_something_is_known():
-    fill = Tiler()
-    repaired(np.zeros((700, 700, 3), np.uint8), ~holes((0, 0, 9, 9), shape=(700, 700)), fill)
-    assert not any(mask.all() for _, mask in fill.seen)
 
 
 @pytest.mark.parametrize("paper", ["autoencoder", "vae"])

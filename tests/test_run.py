@@ -77,6 +77,10 @@ def test_more_epochs_continue_a_finished_run(copy):
     assert (longer["history"]["resumed_from"], longer["steps"]) == (4, 8)
     with pytest.raises(ValueError, match="epochs"):
         run.run(toy.PAPER, {"epochs": 1}, copy)
+    (copy / "results.json").unlink()  # as if it had been stopped: its checkpoint says whose it is
+    for other in ({"lr": 0.5}, {"seed": 1}, {"n_train": 16}):
+        with pytest.raises(ValueError, match=r"checkpoint.* another run"):
+            run.run(toy.PAPER, {"epochs": 3} | other, copy)
 
 
 def test_a_folder_that_another_process_uses_or_that_cannot_be_made_is_refused(tmp_path, no_training):
