@@ -151,6 +151,26 @@ def test_a_million_tiny_holes_are_no_million_calls():
     assert sum(len(masked) for masked, _ in net.seen) <= 2 * (500 // 32 + 1) ** 2
 
 
+@pytest.mark.parametrize(("head", "wide"), [("patch", (32, 32)), ("full", (20, 31))])
+def test_a_compact_hole_is_seen_in_the_middle_of_one_window_and_of_its_reflection_at_the_border(head, wide):
+    around = np.pad(PHOTO, ((SIZE, SIZE), (SIZE, SIZE), (0, 0)), "reflect")
+    outside = ~masking.square(1, SIZE, 32, "centre").expand(1, 3, SIZE, SIZE)
+    for box, top, left, missing in (((81, 90, 101, 110), 59, 68, wide[0]), ((0, 0, 16, 16), -31, -31, wide[1])):
+        net = Network(head)
+        repaired(PHOTO, holes(box), net)
+        ((masked, mask),) = net.seen
+        window = around[top + SIZE : top + 2 * SIZE, left + SIZE : left + 2 * SIZE].transpose(2, 0, 1)[None] / 255
+        assert np.allclose(masked[outside], window[outside.numpy()], atol=1e-6)
+        assert mask.sum() == missing**2
+
+
+@pytest.mark.parametrize(("side", "blocks"), [(30, 30), (50, 26)])  # 50 pixels in the middle of 128 start at an odd one
+def test_a_shrunk_pixel_is_missing_if_any_of_its_pixels_is(side, blocks):
+    net = Network("full")
+    repaired(PHOTO, holes((60, 70, 60 + side, 70 + side)), net)
+    assert net.seen[0][1].sum() == blocks**2
+
+
 # --- the reduced scale ------------------------------------------------------------------------------------------------
 
 

@@ -134,8 +134,8 @@ def test_seconds_are_those_of_training_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", lambda *given: (wait(), save(*given))[1])
     started, waits = time.perf_counter(), {"monitor": lambda: wait({}), "preview": lambda: wait(torch.zeros(1))}
     fit(ToyGan(), tmp_path, epochs=1, **waits)
-    history = fit(ToyGan(), tmp_path, epochs=2, **waits)
-    assert len(waited) == 2 + 3 + 2, "two epochs, before and after them, two checkpoints"
+    history = fit(ToyGan(), tmp_path, epochs=3, **waits)
+    assert len(waited) == 3 + 4 + 2, "scores of three epochs, pictures before and after each, two checkpoints"
     assert 0 < history.seconds <= time.perf_counter() - started - sum(waited)
 
 
