@@ -1,33 +1,30 @@
-"""Shared by all tests: as many threads as a worker has cores, and caches and runs in temporary folders."""
+"""Shared by all tests: one thread a process, caches and runs in temporary folders, pictures to work on.
+
+torch is imported where it is used: the process that only hands out tests to workers starts without it.
+"""
 
 import os
 import tempfile
 
 import pytest
-import torch
 
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # `make test` runs two workers
+os.environ["OMP_NUM_THREADS"] = "1"  # on networks as small as these a second thread costs more than it brings
 _scratch = tempfile.TemporaryDirectory(prefix="inpaintkit-tests-")
 os.environ["INPAINTKIT_CACHE"] = os.path.join(_scratch.name, "cache")
 os.environ["INPAINTKIT_RUNS"] = os.path.join(_scratch.name, "runs")
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """On networks as small as these a second thread costs more than it brings, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def generator():
+    import torch
+
     return torch.Generator().manual_seed(0)
 
 
-def smooth(n: int, channels: int, size: int) -> torch.Tensor:
+def smooth(n: int, channels: int, size: int):
     """Smooth random pictures (n, channels, size, size) in [0, 1]."""
+    import torch
+
     coarse = torch.rand(n, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(coarse, size, mode="bilinear").clamp(0, 1)
 
@@ -49,9 +46,9 @@ def shapes():
     """The shapes (without the batch) that some layers return while ``call`` runs."""
 
     def watch(layers, call):
-        seen, hooks = [], []
-        for layer in layers:
-            hooks.append(layer.register_forward_hook(lambda module, args, out: seen.append(tuple(out.shape[1:]))))
+        seen = []
+        hook = lambda module, args, out: seen.append(tuple(out.shape[1:]))  # noqa: E731
+        hooks = [layer.register_forward_hook(hook) for layer in layers]
         call()
         for hook in hooks:
             hook.remove()

@@ -7,7 +7,6 @@ from torch import nn
 from inpaintkit import evaluate, fills, masking, metrics, patches, runtime, training
 from inpaintkit.papers import context_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = context_encoder.PAPER
 
 
@@ -62,14 +61,6 @@ def test_weights_start_as_the_authors():
             assert layer.weight.mean().item() == pytest.approx(1, abs=0.02)
             assert 0 < layer.weight.std() < 0.05
             assert not layer.bias.any()
-
-
-def test_a_score_of_the_discriminator_sees_47_pixels(generator):
-    picture = torch.rand(1, 3, 128, 128, generator=generator).requires_grad_()
-    layers = [x for x in context_encoder.Discriminator(8).layers if not isinstance(x, nn.InstanceNorm2d)]
-    score = nn.Sequential(*layers)(picture)  # instance normalisation sees everything
-    seen = torch.autograd.grad(score[0, 0, 8, 8], picture)[0][0].abs().sum(0) > 0
-    assert (int(seen.any(0).sum()), int(seen.any(1).sum())) == (47, 47)
 
 
 # --- losses and steps -------------------------------------------------------------------------------------------------
@@ -169,14 +160,13 @@ def test_four_workers_draw_the_same_holes_again_in_every_epoch(images):
 
 
 def test_a_preview_in_train_mode_changes_the_running_statistics_and_one_in_eval_mode_does_not(images):
-    mask = masking.square(8, 64, 32, "centre")
     for reading, changes in (("fixed", False), ("as_run", True)):
-        cfg = configuration(reading=reading)
+        cfg, mask = configuration(reading=reading), masking.square(8, 64, 32, "centre")
         modules = PAPER.build(cfg)
         before = training.weights_hash(modules)
         picture = PAPER.preview(modules, cfg, images, mask)
         assert (training.weights_hash(modules) != before) == changes
-        assert torch.equal(torch.where(mask, 0, picture), torch.where(mask, 0, images))
+        assert torch.equal(masking.apply(picture, mask), masking.apply(images, mask))
         assert not modules["generator"].training
 
 
@@ -191,11 +181,8 @@ def test_the_patch_head_takes_one_square_and_the_full_head_any_hole(generator):
     assert patch.accepts((1, 3, 64, 64), masking.square(1, 64, 32, (0.6, 0.4))) is None
     for shape in ((1, 3, 128, 128), (1, 1, 64, 64)):
         assert "64x64" in full.accepts(shape, strokes)
-    assert list(PAPER.test_holes(configuration(head="full", mask_train="strokes"), 1)) == [
-        "strokes",
-        "centre",
-        "random",
-    ]
+    holes = PAPER.test_holes(configuration(head="full", mask_train="strokes"), 1)
+    assert list(holes) == ["strokes", "centre", "random"]
 
 
 def test_the_protocol_of_the_context_encoder_is_in_percent(images):

@@ -5,6 +5,8 @@ import pytest
 
 from inpaintkit.apps import course
 
+pytestmark = pytest.mark.slow
+
 
 def write_notebook(path, source):
     parameters = nbformat.v4.new_code_cell(
@@ -28,17 +30,18 @@ def test_course_runs_all_notebooks_though_one_fails_and_skips_good_ones_the_next
     folder = tmp_path / "course"
     assert course.main(folder, [good, bad, last]) == 1
     first = capsys.readouterr().out
-    assert [f"{name}: {how}" in first for name, how in (("00_good", "done"), ("01_bad", "failed"), ("02_last", "done"))]
+    for line in ("00_good: done", "01_bad: failed", "02_last: done"):
+        assert line in first
     page = (folder / "index.html").read_text()
     assert page.count("<h2>A title</h2>") == 3
     assert "0.2500" in page
     assert 'class="failed"' in page
     assert (folder / "00_good.html").exists()
-    assert course.main(folder, [good, last]) == 0
+    assert course.main(folder, [good]) == 0
     assert "00_good: up to date" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 10, "10 s"), (5, 420, "5 s in one cell")])
+@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 10, "10 s"), (2, 420, "2 s in one cell")])
 def test_course_ends_a_notebook_that_hangs_and_runs_it_once_more(tmp_path, capsys, monkeypatch, cell, notebook, said):
     marker = tmp_path / "first_time"
     hangs_once = write_notebook(

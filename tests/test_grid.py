@@ -27,16 +27,20 @@ def finish_all(jobs):
         (job.folder / "results.json").touch()
 
 
-def test_a_plan_has_every_run_once_and_knows_what_is_done(tmp_path):
-    jobs = grid.plan(question="readings", profile="smoke", seeds=[0, 1], out=tmp_path)
+def test_a_plan_has_every_run_once_of_the_works_that_have_the_question_and_knows_what_is_done(tmp_path):
+    readings = {"question": "readings", "profile": "smoke", "seeds": [0, 1], "out": tmp_path}
+    jobs = grid.plan(**readings)
     assert len({job.folder for job in jobs}) == len(jobs) == 4 * 3 * 2
     assert [job.cfg.seed for job in jobs if job.paper.id == "vae"] == [0, 0, 0, 1, 1, 1]
+    assert {job.cfg.profile for job in jobs} == {"smoke"}
     twice = grid.plan("vae", "readings,slips,latent", seeds=[0], out=tmp_path)
     assert len(twice) == 3 + 7 + 3, "the demo is in all three questions"
+    some = grid.plan(question="slips,levels", seeds=[0], out=tmp_path)
+    assert {job.paper.id for job in some} == {"vae", "context_encoder", "ssrgan"}
     assert "24 runs, 0 done" in grid.describe(jobs)
     finish_all(jobs[:5])
     assert "24 runs, 5 done" in grid.describe(jobs)
-    assert sum(job.done for job in grid.plan(question="readings", profile="smoke", seeds=[0, 1], out=tmp_path)) == 5
+    assert sum(job.done for job in grid.plan(**readings)) == 5
 
 
 def test_a_thousand_runs_are_planned_as_done_in_a_minute(tmp_path):
@@ -50,29 +54,18 @@ def test_a_thousand_runs_are_planned_as_done_in_a_minute(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "name"),
     [
-        ({"paper": "nosuch"}, "paper must be one of .*'nosuch'"),
-        ({"question": "slipz"}, "unknown question 'slipz': did you mean 'slips'"),
-        ({"paper": "vae", "question": "slipz"}, "unknown question 'slipz' .*: did you mean 'slips'"),
-        ({"question": "slips,everything"}, "unknown question 'everything': there are .*slips"),
-        ({"given": {"epoch": 3}}, "'epoch'.* did you mean 'epochs'"),
-        ({"given": {"epochs": "many"}}, "epochs must be a whole number, and 'many' is not"),
-        ({"seeds": [-1]}, "seed must be at least 0"),
-        ({"profile": "huge"}, "profile must be .* 'huge' is not"),
-        ({"paper": "vae", "given": {"size": 50}}, "size must be"),
+        ({"paper": "nosuch"}, "paper .*vae"),
+        ({"question": "slipz"}, "slipz.*slips"),
+        ({"paper": "vae", "question": "slips,slipz"}, "slipz.*slips"),
+        ({"paper": "vae", "given": {"size": 50}}, "size"),  # the work, not the class of its parameters, says so
     ],
 )
-def test_a_plan_that_cannot_be_is_one_sentence(tmp_path, given, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_plan_that_cannot_be_is_refused_by_name(tmp_path, given, name):
+    """Before anything is run; test_cli.py has the parameters' own names and ranges."""
+    with pytest.raises(ValueError, match=name):
         grid.plan(out=tmp_path, **given)
-
-
-def test_a_question_is_asked_of_the_works_that_have_it(tmp_path):
-    assert {job.paper.id for job in grid.plan(question="slips", out=tmp_path)} == {"vae", "context_encoder"}
-    both = grid.plan(question="slips,levels", seeds=[0], out=tmp_path)
-    assert {job.paper.id for job in both} == {"vae", "context_encoder", "ssrgan"}
-    assert {job.cfg.profile for job in grid.plan(profile="paper", out=tmp_path)} == {"paper"}
 
 
 def test_what_a_plan_takes_in_words(tmp_path):
@@ -102,12 +95,10 @@ def test_what_the_engine_needs_is_said_in_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"^uv is needed.*pip install uv"):
         grid.execute(jobs, tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: "false")
-    monkeypatch.setattr(sys, "version_info", (3, 10))
-    with pytest.raises(RuntimeError, match=r"^Python 3\.11 or newer"):
-        grid.execute(jobs, tmp_path)
-    monkeypatch.setattr(sys, "version_info", (3, 12))
-    with pytest.raises(RuntimeError, match="could not run the plan"):
-        grid.execute(jobs, tmp_path)
+    for version, words in (((3, 10), r"^Python 3\.11 or newer"), ((3, 12), "could not run the plan")):
+        monkeypatch.setattr(sys, "version_info", version)
+        with pytest.raises(RuntimeError, match=words):
+            grid.execute(jobs, tmp_path)
 
 
 def test_a_plan_that_goes_on_elsewhere_is_left_alone_and_an_old_lock_is_no_lock(tmp_path, monkeypatch):
@@ -128,9 +119,7 @@ def test_a_plan_that_goes_on_elsewhere_is_left_alone_and_an_old_lock_is_no_lock(
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A clone in which inpaintkit/papers has one work more: nothing but the package, the two files of the toy, and what
-    the commands read and write.
-    """
+    """A clone whose inpaintkit/papers has one work more, with nothing else but what the commands read and write."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("inpaintkit", "grid", "tests", "tools"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -162,6 +151,7 @@ def kit(root, *commands):
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checkout):
     code, said = kit(checkout, "run toy epochs=1", "grid --paper toy", "report", "doctor")
     assert code == 0, said
@@ -174,6 +164,7 @@ def test_a_fifth_work_is_trained_planned_reported_and_known_to_the_doctor(checko
     assert "not tested" in page
 
 
+@pytest.mark.slow
 def test_a_fifth_work_passes_what_every_work_promises(checkout):
     process = start(checkout, "-m", "pytest", "-q", "tests/test_papers.py", "-k", "toy")
     said, _ = process.communicate(timeout=600)
@@ -192,6 +183,7 @@ def snakemake():
         pytest.skip(f"uv cannot get {grid.SNAKEMAKE}: {found.stderr[-200:]}")
 
 
+@pytest.mark.grid
 def test_the_engine_is_stopped_and_goes_on_and_a_failure_stops_nothing(checkout, snakemake):
     out = checkout / "runs" / "effects"
 

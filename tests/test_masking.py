@@ -35,27 +35,18 @@ def test_square_is_one_square_of_exact_area(place, generator):
 
 def test_random_squares_reach_every_position(generator):
     boxes = masking.bounding_box(masking.square(2000, 10, 7, "random", generator))
-    assert sorted(set(boxes[:, 0].tolist())) == [0, 1, 2, 3]
-    assert sorted(set(boxes[:, 1].tolist())) == [0, 1, 2, 3]
+    assert {tuple(box[:2]) for box in boxes.tolist()} == {(top, left) for top in range(4) for left in range(4)}
 
 
-def test_pixels_have_the_rate_asked_for_and_channels_may_differ(generator):
-    mask = masking.pixels(16, 64, 0.3, generator)
-    n = mask.numel()
-    assert abs(mask.double().mean() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / n)  # five standard errors
-    per_channel = masking.pixels(2, 64, 0.3, generator, channels=3)
-    assert per_channel.shape == (2, 3, 64, 64)
-    assert not torch.equal(per_channel[:, 0], per_channel[:, 1])
-
-
-def test_pixels_can_have_a_rate_for_each_image():
+def test_pixels_have_the_rates_asked_for_and_channels_may_differ(generator):
     rates = torch.tensor([0.1, 0.5, 0.9])
-    mask = masking.pixels(3, 64, rates, torch.Generator().manual_seed(0))
+    mask = masking.pixels(3, 64, rates, generator)
     assert mask.shape == (3, 1, 64, 64)
-    assert torch.allclose(masking.coverage(mask), rates.double(), atol=5 * math.sqrt(0.25 / 64**2))
-    per_channel = masking.pixels(3, 64, rates, torch.Generator().manual_seed(0), channels=3)
+    assert torch.allclose(masking.coverage(mask), rates.double(), atol=5 * math.sqrt(0.25 / 64**2))  # standard errors
+    per_channel = masking.pixels(3, 64, rates, generator, channels=3)
     assert torch.allclose(per_channel.double().mean((2, 3)), rates.double()[:, None].expand(3, 3), atol=0.04)
-    for same in (0.3, torch.tensor(0.3), torch.full((3,), 0.3)):
+    assert not torch.equal(per_channel[:, 0], per_channel[:, 1])
+    for same in (torch.tensor(0.3), torch.full((3,), 0.3)):
         again = masking.pixels(3, (16, 24), same, torch.Generator().manual_seed(0))
         assert torch.equal(again, masking.pixels(3, (16, 24), 0.3, torch.Generator().manual_seed(0)))
 
@@ -66,12 +57,11 @@ def test_thin_strokes_still_hit_a_pixel(generator):
 
 @pytest.mark.parametrize("kind", masking.KINDS)
 def test_every_kind_is_seeded_and_leaves_something_known_and_something_missing(kind):
-    draws = [masking.draw(kind, 20, 64, torch.Generator().manual_seed(seed), 0.3) for seed in (1, 1, 2)]
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-    share = masking.coverage(draws[0])
-    assert ((share > 0) & (share < 1)).all()
-    assert not torch.equal(draws[0][0], draws[0][1]), "every image must get a hole of its own"
+    one, same, other = (masking.draw(kind, 20, 64, torch.Generator().manual_seed(seed), 0.3) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert ((masking.coverage(one) > 0) & (masking.coverage(one) < 1)).all()
+    assert not torch.equal(one[0], one[1]), "every image must get a hole of its own"
 
 
 def test_composite_and_apply_keep_known_pixels_bit_for_bit(images, generator):
@@ -123,20 +113,16 @@ def _image(value=0.5, **kwargs):
 
 HOLE = masking.square(2, 16, 4, "centre")
 BAD_PAIRS = {
-    "uint8 image": (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), HOLE, "divide uint8 images by 255"),
-    "float mask": (_image(), HOLE.float(), "compare float masks"),
+    "uint8 image": (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), HOLE, "uint8"),
+    "float mask": (_image(), HOLE.float(), "mask"),
     "two channels": (_image()[:, :2], HOLE, r"\(B, 1 or 3, H, W\)"),
-    "mask of another size": (_image(), masking.square(2, 12, 4, "centre"), "does not fit"),
-    "mask of another batch": (_image(), HOLE[:1], "does not fit"),
-    "NaN": (_image(float("nan")), HOLE, "NaN or infinity"),
-    "values above 1": (_image(1.5), HOLE, r"must lie in \[0, 1\]"),
+    "mask of another size": (_image(), masking.square(2, 12, 4, "centre"), "mask.* fit"),
+    "mask of another batch": (_image(), HOLE[:1], "mask.* fit"),
+    "NaN": (_image(float("nan")), HOLE, "NaN"),
+    "values above 1": (_image(1.5), HOLE, r"\[0, 1\]"),
     "no hole": (_image(), torch.zeros_like(HOLE), "2 of 2 masks have no hole"),
     "nothing but hole": (_image(), torch.ones_like(HOLE), "nothing but hole"),
-    "one channel nothing but hole": (
-        _image(),
-        torch.cat([HOLE, HOLE, torch.ones_like(HOLE)], 1),
-        "2 of 2 masks are nothing but hole",
-    ),
+    "one channel nothing but hole": (_image(), torch.cat([HOLE, HOLE, ~HOLE | HOLE], 1), "nothing but hole"),
 }
 
 
@@ -150,19 +136,18 @@ def test_check_says_what_is_wrong(case):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda g: masking.square(1, 16, 16), "side .* 15"),
+        (lambda g: masking.square(1, 16, 16), "side"),
         (lambda g: masking.square(1, 16, 8, (0.0, 0.0)), "sticks out"),
         (lambda g: masking.square(1, 16, 8, "left"), "place"),
         (lambda g: masking.square(1, 16, 8, "random"), "generator"),
         (lambda g: masking.squares(1, 16, 4, 0, g), "count"),
-        (lambda g: masking.pixels(1, 16, 1.5, g), "rate"),
         (lambda g: masking.pixels(2, 16, torch.tensor([0.3, float("nan")]), g), "rate"),
-        (lambda g: masking.pixels(3, 16, torch.tensor([0.3, 0.3]), g), "rate .*3 images"),
-        (lambda g: masking.draw("circle", 1, 16, g), "kind .*square"),
+        (lambda g: masking.pixels(3, 16, torch.tensor([0.3, 0.3]), g), "rate"),
+        (lambda g: masking.draw("circle", 1, 16, g), "kind"),
         (lambda g: masking.draw("square", 1, 16, g, 1.0), "amount"),
         (lambda g: masking.side_of(0.2, 100, "perimeter"), "ratio_of"),
         (lambda g: masking.side_of(0.0, 100), "ratio"),
-        (lambda g: masking.apply(_image(), HOLE, "red"), "fill .*grey"),
+        (lambda g: masking.apply(_image(), HOLE, "red"), "fill"),
     ],
 )
 def test_bad_arguments_name_the_parameter(call, message, generator):

@@ -6,10 +6,7 @@ from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, struct
 
 from inpaintkit import masking, metrics
 
-SKIMAGE = {
-    "gauss11": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
-    "uniform7": {},
-}
+SKIMAGE = {"gauss11": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}, "uniform7": {}}
 
 
 @pytest.fixture
@@ -44,16 +41,15 @@ def test_global_ssim_is_the_formula_over_the_whole_image(pairs):
 
 def test_psnr_and_nmse_equal_scikit_image(pairs):
     pred, image = pairs
-    for i in range(len(pred)):
-        a, b = image[i].double().numpy(), pred[i].double().numpy()
-        assert metrics.psnr(pred, image)[i].item() == pytest.approx(
-            peak_signal_noise_ratio(a, b, data_range=1), abs=1e-9
-        )
+    for i, (a, b) in enumerate(zip(image.double().numpy(), pred.double().numpy(), strict=True)):
+        psnr = peak_signal_noise_ratio(a, b, data_range=1)
+        assert metrics.psnr(pred, image)[i].item() == pytest.approx(psnr, abs=1e-9)
         assert metrics.nmse(pred, image)[i].item() == pytest.approx(normalized_root_mse(a, b) ** 2, abs=1e-9)
 
 
 def test_perfect_copies_score_perfectly(images):
     assert metrics.mse(images, images).tolist() == [0] * 8
+    assert metrics.mse(images + 2, images).tolist() == pytest.approx([4] * 8), "nothing is clamped"
     assert metrics.psnr(images, images).tolist() == [metrics.PSNR_CAP] * 8
     for kind in metrics.SSIM_KINDS:
         assert torch.allclose(metrics.ssim(images, images, kind=kind), torch.ones(8, dtype=torch.float64), atol=1e-12)
@@ -65,13 +61,8 @@ def test_nmse_depends_on_the_range_and_is_undefined_near_its_zero():
     assert metrics.nmse(pred, image, value_range="[-1,1]").item() == pytest.approx(0.1**2 / 0.5**2, rel=1e-5)
     black = torch.zeros(1, 1, 8, 8)
     assert metrics.nmse(black + 0.1, black).isnan().all()
-    assert metrics.summarise(torch.tensor([0.1, torch.nan, 0.3])) == {
-        "mean": pytest.approx(0.2),
-        "median": pytest.approx(0.2),
-        "sd": pytest.approx(math.sqrt(0.02)),
-        "n": 2,
-        "undefined": 1,
-    }
+    wanted = {"mean": 0.2, "median": 0.2, "sd": math.sqrt(0.02), "n": 2, "undefined": 1}
+    assert metrics.summarise(torch.tensor([0.1, torch.nan, 0.3])) == pytest.approx(wanted)
     assert metrics.summarise(torch.tensor([torch.nan])) == {"n": 0, "undefined": 1}
 
 
@@ -85,22 +76,16 @@ def test_hole_scores_see_only_the_hole(images, generator):
     assert torch.allclose(metrics.mse(pred, images), 0.25 * share + 0.0625 * (1 - share), atol=1e-6)
 
 
-def test_out_of_range_predictions_are_not_clamped():
-    image, pred = torch.ones(1, 1, 8, 8), torch.full((1, 1, 8, 8), 2.0)
-    assert metrics.mse(pred, image).item() == 1.0
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "hole in every image"),
+        (lambda x: metrics.mse(x, x, torch.zeros(8, 1, 64, 64, dtype=torch.bool)), "hole"),
         (lambda x: metrics.ssim(x, x, torch.ones(8, 1, 64, 64, dtype=torch.bool), "global"), "gauss11"),
-        (lambda x: metrics.ssim(x, x, kind="msssim"), "kind .*uniform7"),
+        (lambda x: metrics.ssim(x, x, kind="msssim"), "kind"),
         (lambda x: metrics.ssim(x[:, :, :8], x[:, :, :8]), "11 pixels"),
         (lambda x: metrics.nmse(x, x, value_range="[0,255]"), "value_range"),
-        (lambda x: metrics.mse(x[:1], x), "batch, height and width"),
-        (lambda x: metrics.mse(x, x, masking.square(1, 64, 9, "centre")), "batch, height and width"),
-        (lambda x: metrics.mse(x, x, masking.square(8, 32, 9, "centre")), "batch, height and width"),
+        (lambda x: metrics.mse(x[:1], x), "batch"),
+        (lambda x: metrics.mse(x, x, masking.square(8, 32, 9, "centre")), "height and width"),
     ],
 )
 def test_bad_arguments_name_the_remedy(call, words, images):

@@ -32,16 +32,9 @@ def test_what_is_given_beats_the_reading_beats_the_profile_beats_the_default():
     cfg = Toy.resolve({"profile": "smoke", "reading": "as_run", "mirror": False})
     assert (cfg.lr, cfg.n_train, cfg.epochs, cfg.side, cfg.mirror) == (1e-3, 20, 7, 32, False)
     told = sources(cfg)
-    assert told["lr"][1] == "default"
-    assert told["n_train"][1] == "profile smoke"
+    assert [told[name][1] for name in ("lr", "n_train", "mirror")] == ["default", "profile smoke", "given"]
     assert told["epochs"] == ("7", "reading as_run")
-    assert told["mirror"][1] == "given"
-
-
-def test_none_means_not_given():
-    cfg = Toy.resolve({"epochs": None, "profile": None, "n_train": None, "side": 32})
-    assert cfg == Toy.resolve({"side": 32})
-    assert cfg.n_train == 100
+    assert Toy.resolve({"epochs": None, "profile": None, "n_train": None, "side": 32}) == Toy.resolve({"side": 32})
 
 
 def test_a_configuration_is_frozen_and_changed_ones_are_checked():
@@ -102,20 +95,15 @@ def test_the_table_shows_what_the_papers_profile_has_instead():
         ({"epochs": 0}, ["epochs", "at least 1"]),
         ({"epochs": 10**6}, ["epochs", "at most 100000"]),
         ({"lr": "1e-3"}, ["lr", "'1e-3'", "YAML", "1.0e-03"]),
-        ({"lr": 2.0}, ["lr", "at most 1"]),
         ({"lr": float("nan")}, ["lr", "nan"]),
-        ({"n_train": 9}, ["n_train", "at least 10"]),
         ({"profile": "papre"}, ["profile", "'paper'", "'papre'"]),
-        ({"reading": "fast"}, ["reading", "'as_run'"]),
         ({"side": 20}, ["side", "16", "32"]),
         ({"hole": 7}, ["hole", "'centre'"]),
         ({"mirror": 1}, ["mirror", "True or False"]),
-        ({"dataset": 3}, ["dataset", "text"]),
         ({"dataset": ""}, ["dataset", "empty"]),
         ({"data_dir": "", "dataset": "folder"}, ["data_dir", "empty"]),
         ({"out_dir": ""}, ["out_dir", "empty"]),
         ({"data_dir": "pictures"}, ["data_dir", "dataset='folder'"]),
-        ({"data_dir": "pictures", "dataset": "photographs:brick"}, ["data_dir", "dataset"]),
     ],
 )
 def test_bad_values_end_with_one_sentence_that_names_the_parameter(given, words):
@@ -124,10 +112,6 @@ def test_bad_values_end_with_one_sentence_that_names_the_parameter(given, words)
     assert type(caught.value) is ValueError
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
-
-
-def test_a_whole_number_is_a_number_too():
-    assert Toy.resolve({"lr": 1}).lr == 1.0
 
 
 # --- the guard of notebooks -------------------------------------------------------------------------------------------
@@ -142,11 +126,9 @@ side: int = None
 
 def notebook(injected=None, before=(), after=()):
     """The globals of a notebook in which the parameters cell, then papermill's cell, have run."""
-    papermills = [] if injected is None else [f"{parameters.INJECTED}\n{injected}"]
-    cells = ["", *before, DECLARED, *papermills, *after]
+    cells = ["", *before, DECLARED, *([f"{parameters.INJECTED}\n{injected}"] if injected else []), *after]
     namespace = {}
-    for cell in cells:
-        exec(cell, namespace)
+    exec("\n".join(cells), namespace)
     return namespace | {"In": cells}
 
 
@@ -167,11 +149,8 @@ def test_parameters_that_the_cell_does_not_show_may_be_injected_if_there_are_suc
             read(injected)
 
 
-def test_the_cell_run_again_by_hand_voids_what_was_injected_before():
+def test_what_was_injected_before_the_cell_ran_again_and_variables_of_later_cells_are_no_parameters():
     assert read(before=[f"{parameters.INJECTED}\nepochz = 3\nmirror = True\n"]) == read()
-
-
-def test_variables_of_later_cells_are_no_parameters():
     assert read(after=["mirror = True\nresult: int = 5\n"]) == read()
 
 

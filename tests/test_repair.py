@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from inpaintkit import __main__, contracts, data, fills, masking, papers, training
-from inpaintkit.apps import photos, repair
+from inpaintkit.apps import repair
 from inpaintkit.experiments import run as runs
 
 SIZE = 64
@@ -83,26 +83,20 @@ def repaired(photo, mask, filler):
 
 
 @pytest.mark.parametrize("filler", FILLERS)
-@pytest.mark.parametrize(("name", "channels"), [(name, n) for name in HOLES for n in (0, 3)] + [("near", 1)])
-def test_every_pixel_of_the_hole_is_written_and_no_other(name, filler, channels):
-    photo, mask = {0: PHOTO[..., 0], 1: PHOTO[..., :1], 3: PHOTO}[channels] // 2 + 100, HOLES[name]
-    photo[mask] = 0
-    before = photo.copy()
-    result = repaired(photo, mask, FILLERS[filler]())
-    assert (result.shape, result.dtype) == (photo.shape, np.uint8)
-    assert np.array_equal(photo, before)
-    assert np.array_equal(result[~mask], photo[~mask])
-    # A full head's picture is enlarged together with what is known around the hole, which is never darker than 100.
-    assert result[mask].min() >= (60 if filler == "full" else 255)
-
-
-@pytest.mark.parametrize("filler", FILLERS)
-@pytest.mark.parametrize("name", HOLES)
-def test_fillers_always_see_something_known_and_never_what_is_hidden(name, filler):
+@pytest.mark.parametrize(("name", "channels"), [(name, 3) for name in HOLES] + [("near", 0), ("near", 1)])
+def test_the_hole_is_written_and_nothing_else_and_what_is_hidden_is_never_seen(name, filler, channels):
+    known, mask = {0: PHOTO[..., 0], 1: PHOTO[..., :1], 3: PHOTO}[channels] // 2 + 100, HOLES[name]
     seen = []
     for hidden in (0, 255):
-        fill = FILLERS[filler]()
-        repaired(np.where(HOLES[name][..., None], np.uint8(hidden), PHOTO), HOLES[name], fill)
+        photo, fill = known.copy(), FILLERS[filler]()
+        photo[mask] = hidden
+        before = photo.copy()
+        result = repaired(photo, mask, fill)
+        assert (result.shape, result.dtype) == (photo.shape, np.uint8)
+        assert np.array_equal(photo, before)
+        assert np.array_equal(result[~mask], photo[~mask])
+        # A full head's picture is enlarged together with what is known around the hole, which is never below 100.
+        assert result[mask].min() >= (60 if filler == "full" else 255)
         seen.append(fill.seen)
     for (masked, mask), (other, same) in zip(*seen, strict=True):
         assert torch.equal(masked, other)
@@ -113,19 +107,14 @@ def test_fillers_always_see_something_known_and_never_what_is_hidden(name, fille
             assert torch.equal(mask, masking.square(len(mask), SIZE, SIZE // 2, "centre"))
 
 
-def test_a_crop_marks_the_pixels_of_all_holes_in_it():
-    fill = Painter()
+def test_a_crop_and_a_window_mark_the_pixels_of_all_holes_in_them():
+    """Though each is there to fill one hole."""
+    fill, net = Painter(), Network("full")
     mask = holes((0, 0, 600, 40), (90, 54, 100, 58), shape=(700, 700))  # long and short: on crops of their own
     repaired(np.full((700, 700), 7, np.uint8), mask, fill)
     assert sorted(int(mask.sum()) for _, mask in fill.seen) == [74 * 18 + 10 * 4, 600 * 40 + 10 * 4]
     assert all(torch.equal(mask, masked == 0) for masked, mask in fill.seen)
-
-
-@pytest.mark.parametrize("f", [1, 3])
-def test_a_full_network_is_told_of_all_holes_in_its_window(f):
-    """Two holes near each other: the mask of each window marks both, though each window writes only its own."""
-    size, net = 30 * f, Network("full")
-    repaired(PHOTO, holes((40, 60, 40 + size, 60 + size), (40 + size // 2, 62 + size, 42 + size // 2, 64 + size)), net)
+    repaired(PHOTO, holes((40, 60, 130, 150), (85, 152, 87, 154)), net)  # a third of the scale: 30 pixels wide
     assert max(int(mask.sum()) for _, masks in net.seen for mask in masks) > 30 * 30
 
 
@@ -162,23 +151,22 @@ def test_a_million_tiny_holes_are_no_million_calls():
     assert sum(len(masked) for masked, _ in net.seen) <= 2 * (500 // 32 + 1) ** 2
 
 
-@pytest.mark.parametrize("head", ["patch", "full"])
-@pytest.mark.parametrize(("box", "top"), [((81, 90, 101, 110), (59, 68)), ((0, 0, 16, 16), (-31, -31))])
-def test_a_compact_hole_is_seen_in_the_middle_of_one_window_and_of_its_reflection_at_the_border(head, box, top):
-    net = Network(head)
-    repaired(PHOTO, holes(box), net)
-    ((masked, mask),) = net.seen
+@pytest.mark.parametrize(("head", "wide"), [("patch", (32, 32)), ("full", (20, 31))])
+def test_a_compact_hole_is_seen_in_the_middle_of_one_window_and_of_its_reflection_at_the_border(head, wide):
     around = np.pad(PHOTO, ((SIZE, SIZE), (SIZE, SIZE), (0, 0)), "reflect")
-    y, x = top[0] + SIZE, top[1] + SIZE
-    seen = torch.from_numpy(around[y : y + SIZE, x : x + SIZE].copy()).permute(2, 0, 1)[None].float() / 255
-    outside = ~masking.square(1, SIZE, 32, "centre").expand_as(masked)
-    assert torch.allclose(masked[outside], seen[outside], atol=1e-6)
-    assert mask.sum() == (32**2 if head == "patch" else {81: 20**2, 0: 31**2}[box[0]])
+    outside = ~masking.square(1, SIZE, 32, "centre").expand(1, 3, SIZE, SIZE)
+    for box, top, left, missing in (((81, 90, 101, 110), 59, 68, wide[0]), ((0, 0, 16, 16), -31, -31, wide[1])):
+        net = Network(head)
+        repaired(PHOTO, holes(box), net)
+        ((masked, mask),) = net.seen
+        window = around[top + SIZE : top + 2 * SIZE, left + SIZE : left + 2 * SIZE].transpose(2, 0, 1)[None] / 255
+        assert np.allclose(masked[outside], window[outside.numpy()], atol=1e-6)
+        assert mask.sum() == missing**2
 
 
-@pytest.mark.parametrize(("f", "blocks"), [(1, 30), (2, 26)])
-def test_a_shrunk_pixel_is_missing_if_any_of_its_pixels_is(f, blocks):
-    side, net = {1: 30, 2: 50}[f], Network("full")  # 50 pixels in the middle of 128, from the odd pixel 39 on
+@pytest.mark.parametrize(("side", "blocks"), [(30, 30), (50, 26)])  # 50 pixels in the middle of 128 start at an odd one
+def test_a_shrunk_pixel_is_missing_if_any_of_its_pixels_is(side, blocks):
+    net = Network("full")
     repaired(PHOTO, holes((60, 70, 60 + side, 70 + side)), net)
     assert net.seen[0][1].sum() == blocks**2
 
@@ -192,14 +180,13 @@ def mse(a, b):
 
 @pytest.mark.parametrize(("head", "levels"), [("patch", 25), ("full", 5)])  # the patch redraws more than the hole
 @pytest.mark.parametrize("f", [1, 2, 3])
-@pytest.mark.parametrize("place", ["centre", "top left", "bottom right", "right"])
+@pytest.mark.parametrize("place", ["centre", "top left", "bottom right"])
 def test_predictions_are_put_where_they_belong(place, f, head, levels):
     """A smooth picture that its reflection continues: the harmonic fill of a window comes near that of the whole."""
     y, x = np.meshgrid(np.linspace(0, 3 * np.pi, 200), np.linspace(0, 4 * np.pi, 300), indexing="ij")
     photo = np.stack([128 + 100 * np.cos(y), 128 + 100 * np.cos(x), 128 + 50 * np.cos(y + x)], 2).astype(np.uint8)
     side = 30 * f if place == "centre" else 14 * f
-    bottom, right = 200 - side, 300 - side
-    top, left = {"centre": (60, 61), "top left": (0, 0), "bottom right": (bottom, right), "right": (83, right)}[place]
+    top, left = {"centre": (60, 61), "top left": (0, 0), "bottom right": (200 - side, 300 - side)}[place]
     mask = holes((top, left, top + side, left + side), shape=photo.shape[:2])
     result = repaired(photo, mask, Network(head, fills.Harmonic()))
     assert mse(result[mask], repaired(photo, mask, fills.Harmonic())[mask]) ** 0.5 < levels
@@ -234,11 +221,10 @@ def test_a_soft_patch_a_hole_too_thick_and_a_slow_fill_are_announced_once(filler
 
 
 def test_thin_holes_are_not_announced():
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         repaired(PHOTO, HOLES["thin"] | holes((70, 100, 134, 164)), Network("patch"))
         repaired(PHOTO, HOLES["pixels"], Tiler())
-    assert not said
 
 
 # --- trained networks -------------------------------------------------------------------------------------------------
@@ -257,13 +243,11 @@ def trained(folder, paper, **given):
     ("paper", "given"),
     [("context_encoder", {"head": "full", "fill": "grey"}), ("ssrgan", {"p": 0.5}), ("ssrgan", {"fill": "mean"})],
 )
-@pytest.mark.parametrize("named", [".", "weights.safetensors"])
-def test_a_run_of_any_work_that_takes_photographs_repairs(tmp_path, paper, given, named):
-    filler = trained(tmp_path, paper, **given)
-    loaded = repair.method("network", tmp_path / named)
-    assert loaded.id == paper
+def test_a_run_of_any_work_that_takes_photographs_repairs(tmp_path, paper, given):
     photo, mask = PHOTO[:100, :100], HOLES["pixels"][:100, :100]
-    assert np.array_equal(repaired(photo, mask, loaded), repaired(photo, mask, filler))
+    wanted = repaired(photo, mask, trained(tmp_path, paper, **given))
+    for named in (tmp_path, tmp_path / "weights.safetensors"):
+        assert np.array_equal(repaired(photo, mask, repair.method("network", named)), wanted)
 
 
 def test_tiles_join_without_a_seam(tmp_path):
@@ -273,12 +257,6 @@ def test_tiles_join_without_a_seam(tmp_path):
     x, m = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(mask)[None, None]
     whole = (255 * filler(masking.apply(x, m), m)[0].permute(1, 2, 0)).round().clamp(0, 255).numpy()
     assert np.abs(whole[mask] - repaired(photo, mask, filler)[mask]).max() <= 1
-
-
-def test_a_tile_that_is_nothing_but_hole_is_enlarged_until_something_is_known():
-    fill = Tiler()
-    repaired(np.zeros((700, 700, 3), np.uint8), ~holes((0, 0, 9, 9), shape=(700, 700)), fill)
-    assert not any(mask.all() for _, mask in fill.seen)
 
 
 @pytest.mark.parametrize("paper", ["autoencoder", "vae"])
@@ -307,15 +285,15 @@ def test_what_is_no_finished_run_is_refused(tmp_path, name, left, words):
         (tmp_path / name).write_bytes(left)
     with pytest.raises((FileNotFoundError, ValueError), match=words):
         repair.method("network", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"run .* does not exist"):
-        repair.method("network", tmp_path / "nowhere")
 
 
-def test_fillers_are_found_by_name_and_may_refuse():
-    assert [repair.method(name).id for name in ("telea", "box")] == ["telea", "box"]
+def test_methods_have_names_and_folders_and_may_refuse(tmp_path):
+    assert repair.method("box").id == "box"
     for name, folder in (("tela", None), ("nothing", None), ("network", None), ("telea", "runs")):
         with pytest.raises(ValueError, match="method"):
             repair.method(name, folder)
+    with pytest.raises(FileNotFoundError, match="run"):
+        repair.method("network", tmp_path / "nowhere")
     net = Network("patch")
     net.accepts = lambda shape, mask: "takes nothing"
     with pytest.raises(ValueError, match="painter takes nothing"):
@@ -337,7 +315,7 @@ def run(folder, photo="photo.png", mask="mask.png", out="out.png"):
     return repair.repair_file(folder / photo, folder / mask, folder / out, Painter(), progress=False)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".TIFF", ".bmp", ".webp"])
 def test_a_file_keeps_its_known_pixels(files, suffix):
     done = run(files, out=f"new/out{suffix}")
     assert (done["holes"], done["share"]) == (3, HOLES["near"].mean())
@@ -367,17 +345,6 @@ def test_modes_transparency_and_colour_profile_are_kept(files, mode):
         assert (after[HOLES["near"]][:, :-1] == 255).all()
 
 
-@pytest.mark.parametrize("hidden", [0, 255], ids=["on transparent black", "on transparent white"])
-def test_a_mask_painted_on_a_transparent_layer_is_what_was_painted(files, hidden):
-    layer = np.full((HEIGHT, WIDTH, 4), hidden, np.uint8)
-    layer[..., 3] = 0
-    layer[50:100, 60:125] = 255  # a quarter of each side
-    Image.fromarray(layer).save(files / "layer.png")
-    mask = photos.open_mask(files / "layer.png", photos.open_photo(files / "photo.png"))
-    assert mask.mean() == 0.0625
-    assert mask[50:100, 60:125].all()
-
-
 def test_a_turned_photograph_is_repaired_as_it_is_seen(files):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
@@ -395,17 +362,14 @@ def test_a_turned_photograph_is_repaired_as_it_is_seen(files):
 def bad_files(folder):
     """Photographs and masks that cannot be used."""
     (folder / "cut.png").write_bytes((folder / "photo.png").read_bytes()[:20_000])
-    (folder / "words.png").write_text("no picture")
     Image.fromarray(PHOTO).convert("CMYK").save(folder / "cmyk.jpg")
     Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(folder / "grey16.png")
-    for suffix in ("png", "tif"):
-        cv2.imwrite(str(folder / f"colour16.{suffix}"), PHOTO.astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "colour16.tif"), PHOTO.astype(np.uint16) * 257)
     photo = Image.fromarray(PHOTO)
     photo.save(folder / "moving.png", save_all=True, append_images=[Image.fromarray(PHOTO[::-1])])
     photo.save(folder / "profile.png", icc_profile=b"profile" * 40)
     Image.fromarray(HOLES["near"][:-1]).save(folder / "small.png")
-    for name, value in (("empty", 0), ("full", 255)):
-        Image.fromarray(np.full((HEIGHT, WIDTH), value, np.uint8)).save(folder / f"{name}.png")
+    Image.fromarray(HOLES["near"] & False).save(folder / "empty.png")
 
 
 @pytest.mark.parametrize(
@@ -415,14 +379,11 @@ def bad_files(folder):
         ({"photo": "cut.png"}, "cannot be read"),
         ({"photo": "cmyk.jpg"}, "CMYK"),
         ({"photo": "grey16.png"}, "8 bits"),
-        ({"photo": "colour16.png"}, "8 bits"),
         ({"photo": "colour16.tif"}, "8 bits"),
         ({"photo": "moving.png"}, "several pictures"),
         ({"mask": "nowhere.png"}, "cannot be read"),
-        ({"mask": "words.png"}, "cannot be read"),
         ({"mask": "small.png"}, "260 wide and 200 high"),
         ({"mask": "empty.png"}, "all black"),
-        ({"mask": "full.png"}, "all white"),
         ({"out": "out.jpg"}, ".png, .tif, .tiff, .bmp, .webp"),
         ({"out": "photo.png"}, "overwrite"),
         ({"out": "mask.png"}, "overwrite"),

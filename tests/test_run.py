@@ -1,19 +1,18 @@
 """One run: read and not repeated, refused where it is another's, alone in its folder, told apart by what matters."""
 
 import json
+import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import filelock
 import pytest
 import toy
 
-from inpaintkit import __main__, data, evaluate, fills, masking, papers, runtime, training
+from inpaintkit import data, evaluate, fills, masking, papers, runtime, training
 from inpaintkit.experiments import records, run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PACKAGE = Path(runtime.__file__).parent
 
 
@@ -37,11 +36,6 @@ def no_training(monkeypatch):
     monkeypatch.setattr(training, "fit", refuse)
 
 
-def change(folder, **values):
-    path = folder / "results.json"
-    runtime.write_json(path, runtime.read_json(path) | values)
-
-
 # --- what was done before ---------------------------------------------------------------------------------------------
 
 
@@ -52,37 +46,30 @@ def test_a_finished_run_is_read_and_not_repeated(finished, no_training):
 
 
 @pytest.mark.parametrize(
-    ("given", "named"), [({"seed": 1}, "seed"), ({"lr": 0.01, "width": 9}, "lr, width"), ({"n_train": 16}, "n_train")]
+    ("given", "changed", "named"),
+    [
+        ({"lr": 0.01, "width": 9}, {}, "lr, width"),
+        ({"n_train": 16}, {}, "n_train"),
+        ({}, {"code": "other"}, "code"),
+        ({}, {"paper": "other"}, "paper"),
+    ],
 )
-def test_the_folder_of_another_run_is_refused_by_what_differs(finished, no_training, given, named):
+def test_the_folder_of_another_run_is_refused_by_what_differs(copy, no_training, given, changed, named):
+    path = copy / "results.json"
+    runtime.write_json(path, runtime.read_json(path) | changed)
     with pytest.raises(ValueError, match=rf"another run \(.*{named}.*\)"):
-        run.run(toy.PAPER, given, finished[0])
+        run.run(toy.PAPER, given, copy)
 
 
-@pytest.mark.parametrize("key", ["code", "paper"])
-def test_the_run_of_other_code_or_another_work_is_refused(copy, no_training, key):
-    change(copy, **{key: "other"})
-    with pytest.raises(ValueError, match=rf"another run \({key} differ"):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [('{"schema": 1, "pa', "damaged"), (f'{{"schema": {run.SCHEMA - 1}}}', "version"), ('{"filler": {}}', "version")],
+)
+def test_a_record_that_is_damaged_or_of_an_older_version_is_refused_and_stays(copy, no_training, content, words):
+    (copy / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"results\.json.* {words}"):
         run.run(toy.PAPER, {}, copy)
-
-
-@pytest.mark.parametrize("content", ['{"schema": 1, "paper": "to', "", "[1]", "\ud800"])
-def test_a_damaged_record_is_one_sentence_and_stays(copy, no_training, content):
-    damaged = content.encode("utf8", "surrogatepass")
-    (copy / "results.json").write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"results\.json is damaged .*: delete it"):
-        run.run(toy.PAPER, {}, copy)
-    assert (copy / "results.json").read_bytes() == damaged
-
-
-def test_a_folder_of_an_older_version_is_one_sentence(copy, no_training):
-    for older in ({"schema": run.SCHEMA - 1}, {"schema": None}):
-        change(copy, **older)
-        with pytest.raises(ValueError, match="another version of the kit"):
-            run.run(toy.PAPER, {}, copy)
-    (copy / "results.json").write_text('{"filler": {"hole MSE": 0.1}}')  # before there was a schema
-    with pytest.raises(ValueError, match="another version of the kit"):
-        run.run(toy.PAPER, {}, copy)
+    assert (copy / "results.json").read_text() == content
 
 
 def test_more_epochs_continue_a_finished_run(copy):
@@ -90,50 +77,38 @@ def test_more_epochs_continue_a_finished_run(copy):
     assert (longer["history"]["resumed_from"], longer["steps"]) == (4, 8)
     with pytest.raises(ValueError, match="epochs"):
         run.run(toy.PAPER, {"epochs": 1}, copy)
+    (copy / "results.json").unlink()  # as if it had been stopped: its checkpoint says whose it is
+    for other in ({"lr": 0.5}, {"seed": 1}, {"n_train": 16}):
+        with pytest.raises(ValueError, match=r"checkpoint.* another run"):
+            run.run(toy.PAPER, {"epochs": 3} | other, copy)
 
 
-def test_a_run_that_is_under_way_elsewhere_is_left_alone(tmp_path, no_training):
+def test_a_folder_that_another_process_uses_or_that_cannot_be_made_is_refused(tmp_path, no_training):
     with filelock.FileLock(tmp_path / "run.lock"), pytest.raises(ValueError, match="in use by another process"):
         run.run(toy.PAPER, {}, tmp_path)
-
-
-def test_what_cannot_be_is_refused_before_any_training(tmp_path, no_training, capsys):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cannot be written to"):
-        run.run(toy.PAPER, {}, tmp_path / "file")
-    for words in (["nosuch"], ["vae", "epoch=3"], ["vae", "epochs=many"], ["vae", "size=50"], ["vae", "epochs"]):
-        assert __main__.main(["run", *words, "--out", str(tmp_path / "out")]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("inpaintkit: ")
-        assert said.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(OSError, match=r"run\.lock"):
+        run.run(toy.PAPER, {}, tmp_path / "run.lock")
 
 
 # --- what makes a run another one -------------------------------------------------------------------------------------
 
 
 def test_a_comment_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
-    copied = Path(shutil.copytree(PACKAGE, tmp_path / "inpaintkit", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(run, "PACKAGE", copied)
-    works = list(papers.PAPERS.values())
-    for paper in works:
-        monkeypatch.setattr(sys.modules[type(paper).__module__], "__file__", str(copied / "papers" / f"{paper.id}.py"))
+    works = papers.PAPERS
 
-    def codes():
-        run._code.cache_clear()
-        return {paper.id: run.code(paper, paper.Parameters.resolve({})) for paper in works}
+    def codes(name):
+        """Of all works, in a copy of the package in which the file has one comment more."""
+        copied = Path(shutil.copytree(PACKAGE, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.zip")))
+        (copied / name).write_text((copied / name).read_text(encoding="utf8") + "\n# a comment\n", encoding="utf8")
+        monkeypatch.setattr(run, "PACKAGE", copied)
+        for id, paper in works.items():
+            monkeypatch.setattr(sys.modules[type(paper).__module__], "__file__", str(copied / "papers" / f"{id}.py"))
+        return {id: run.code(paper, paper.Parameters.resolve({})) for id, paper in works.items()}
 
-    def voided(name):
-        before, path = codes(), copied / name
-        path.write_text(path.read_text(encoding="utf8") + "\n# a comment\n", encoding="utf8")
-        return {id for id, code in codes().items() if code != before[id]}
-
-    try:
-        assert voided("apps/doctor.py") == voided("viz.py") == voided("experiments/report.py") == set()
-        assert voided("papers/vae.py") == {"vae"}
-        assert voided("training.py") == voided("data/photographs.py") == {paper.id for paper in works}
-    finally:
-        run._code.cache_clear()
+    before = codes("viz.py")
+    assert codes("apps/doctor.py") == codes("experiments/report.py") == before
+    for name, voided in (("papers/vae.py", {"vae"}), ("training.py", set(works)), ("data/photographs.py", set(works))):
+        assert {id for id, code in codes(name).items() if code != before[id]} == voided
 
 
 def test_folders_differ_where_results_may(monkeypatch):
@@ -161,17 +136,8 @@ def test_the_record_says_what_produced_it(finished):
     assert record["revision"] == runtime.git_revision()
     assert (record["steps"], record["seed"], record["changes"]) == (4, 0, {})
     assert record["data"]["counts"]["train"] == 32
+    assert record["seconds"] > 0
     json.dumps(record, allow_nan=False)
-    slow = toy.PAPER.filler.__func__
-
-    class Slow(toy.Toy):
-        def filler(self, modules, cfg):
-            time.sleep(1)  # of previews and scoring, not of training
-            return slow(self, modules, cfg)
-
-    again = run.run(Slow(), {}, finished[0].parent / "slow", progress=False)
-    assert again["weights"] == record["weights"]
-    assert 0 < again["seconds"] < 1
 
 
 def test_a_run_is_what_a_notebook_writes_out(tmp_path):
@@ -187,26 +153,18 @@ def test_a_run_is_what_a_notebook_writes_out(tmp_path):
     options = {"epochs": cfg.epochs, "batch_size": cfg.batch_size, "seed": cfg.seed, "progress": False}
     training.fit(recipe, pictures, fixed_holes, **options)
     assert training.weights_hash(modules) == record["weights"]
-    image = images.test[:].float() / 255
+    image, score = images.test[:].float() / 255, paper.scores[0]
     holes, mask = next(iter(paper.test_holes(cfg, len(image)).items()))
-    (scored,) = evaluate.score([paper.filler(modules.eval(), cfg)], image, mask, paper.scores)
-    (row,) = [
-        row
-        for row in record["scores"]
-        if (row["part"], row["holes"], row["filler"], row.get("score")) == ("test", holes, "vae", paper.scores[0])
-    ]
-    assert row["mean"] == pytest.approx(scored.mean(paper.scores[0]))
+    (scored,) = evaluate.score([paper.filler(modules.eval(), cfg)], image, mask, [score])
+    rows = {(row["part"], row["holes"], row["filler"], row.get("score")): row for row in record["scores"]}
+    assert rows["test", holes, "vae", score]["mean"] == pytest.approx(scored.mean(score))
 
 
 def test_a_slim_run_leaves_its_record_alone_and_a_whole_one_its_weights(finished, tmp_path):
-    assert {"checkpoint.pt", "weights.safetensors", "images.npz", "results.json"} <= names(finished[0])
+    assert {"checkpoint.pt", "weights.safetensors", "images.npz", "results.json"} <= set(os.listdir(finished[0]))
     slim = run.run(toy.PAPER, {}, tmp_path, slim=True, progress=False)
-    assert names(tmp_path) - {"run.lock"} == {"images.npz", "results.json"}
+    assert set(os.listdir(tmp_path)) - {"run.lock"} == {"images.npz", "results.json"}
     assert slim["weights"] == finished[1]["weights"]
-
-
-def names(folder):
-    return {path.name for path in folder.iterdir()}
 
 
 def test_a_filler_that_declines_leaves_its_reason_and_nothing_dies(tmp_path):
@@ -222,11 +180,10 @@ def test_a_filler_that_declines_leaves_its_reason_and_nothing_dies(tmp_path):
             return masked
 
     record = run.run(Declining(), {}, tmp_path, progress=False)
-    notes = {row["note"] for row in record["scores"] if row["filler"] == "toy"}
-    assert notes == {"takes nothing today"}
-    kept = records.collect(Declining(), [tmp_path])
-    assert "toy" not in set(kept.scores["filler"])
-    assert "nothing" in set(kept.scores["filler"])
+    assert {row["note"] for row in record["scores"] if row["filler"] == "toy"} == {"takes nothing today"}
+    kept = set(records.collect(Declining(), [tmp_path]).scores["filler"])
+    assert "nothing" in kept
+    assert "toy" not in kept
 
 
 def test_a_notebooks_record_is_completed_without_training_again(finished, tmp_path):
@@ -251,9 +208,8 @@ def test_what_a_fill_scored_is_kept_for_the_same_pictures_and_holes_only(tmp_pat
             wanted = evaluate.score(fills.fills(*toy.PAPER.fills), image, mask, toy.PAPER.scores)
             for _ in range(2):  # the second time, kept ones are read
                 found = run.reference(toy.PAPER, image, mask, runtime.fingerprint(image))
-                assert [(f.filler, f.mean("hole_mse")) for f in found] == [
-                    (w.filler, w.mean("hole_mse")) for w in wanted
-                ]
+                same = zip(found, wanted, strict=True)
+                assert all((f.filler, f.mean("hole_mse")) == (w.filler, w.mean("hole_mse")) for f, w in same)
             scored.append(found[-1].mean("hole_mse"))
     assert len(set(scored)) == 4, "pictures and holes that cannot be told apart test nothing"
     for damage in (lambda whole: b"damaged", lambda whole: whole[: len(whole) // 2], lambda whole: b""):
