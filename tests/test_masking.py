@@ -1,9 +1,7 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from inpaintkit import masking
 
@@ -81,30 +79,6 @@ def test_mean_fill_is_the_mean_of_known_pixels_only():
     mask = masking.square(1, 8, 4, "centre")
     image[mask] = 1.0  # what is missing must not count
     assert torch.allclose(masking.apply(image, mask, "mean")[mask], torch.tensor(0.25))
-
-
-def test_mask_from_a_picture_white_is_hole_and_transparent_is_known(tmp_path):
-    """A mask painted on a transparent layer keeps its alpha: what was not painted is no hole, whatever its colour."""
-    grey, layer = np.zeros((10, 12), np.uint8), np.zeros((10, 12, 4), np.uint8)
-    grey[2:5, 3:7] = 255
-    layer[..., :3], layer[..., 3] = 255, grey
-    for name, array in (("grey.png", grey), ("layer.png", layer)):
-        Image.fromarray(array).save(tmp_path / name)
-        mask = masking.from_picture(tmp_path / name, (10, 12))
-        assert mask.sum() == 12
-        assert masking.bounding_box(mask)[0].tolist() == [2, 3, 5, 7]
-
-
-def test_mask_pictures_that_cannot_be_used_are_named(tmp_path):
-    for shade, words in ((0, "no hole"), (255, "nothing but hole")):
-        Image.new("L", (8, 8), shade).save(tmp_path / "mask.png")
-        with pytest.raises(ValueError, match=rf"mask.png.*{words}"):
-            masking.from_picture(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=r"mask.png is 8 wide and 8 high.* 9 wide"):
-        masking.from_picture(tmp_path / "mask.png", 9)
-    (tmp_path / "mask.txt").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"mask.txt cannot be read"):
-        masking.from_picture(tmp_path / "mask.txt")
 
 
 def _image(value=0.5, **kwargs):

@@ -355,8 +355,22 @@ def test_a_turned_photograph_is_repaired_as_it_is_seen(files):
     result = Image.open(files / "out.png")
     assert np.array_equal(np.array(result), np.where(mask[..., None], 255, seen))
     assert 0x0112 not in result.getexif()
-    with pytest.raises(ValueError, match="turned"):
+    Image.fromarray(HOLES["near"]).save(files / "mask.png", exif=exif)  # a mask that is to be turned, too
+    run(files, "photo.jpg")
+    assert np.array_equal(np.array(Image.open(files / "out.png")), np.array(result))
+    Image.fromarray(HOLES["near"]).save(files / "mask.png")
+    with pytest.raises(ValueError, match=r"mask\.png .*turn the mask"):
         run(files, "photo.jpg")
+
+
+def test_a_mask_may_be_painted_on_a_transparent_layer(files):
+    layer = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)  # what was not painted is no hole, whatever its colour
+    layer[..., 3] = 255 * HOLES["near"]
+    run(files)
+    expected = Image.open(files / "out.png")
+    Image.fromarray(layer).save(files / "mask.png")
+    run(files)
+    assert np.array_equal(np.array(Image.open(files / "out.png")), np.array(expected))
 
 
 def bad_files(folder):
@@ -370,20 +384,25 @@ def bad_files(folder):
     photo.save(folder / "profile.png", icc_profile=b"profile" * 40)
     Image.fromarray(HOLES["near"][:-1]).save(folder / "small.png")
     Image.fromarray(HOLES["near"] & False).save(folder / "empty.png")
+    Image.fromarray(HOLES["near"] | True).save(folder / "full.png")
+    Image.fromarray(np.dstack([PHOTO, 255 - 255 * HOLES["near"]])).save(folder / "erased.png")
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"photo": "nowhere.png"}, "does not exist"),
-        ({"photo": "cut.png"}, "cannot be read"),
+        ({"photo": "cut.png"}, "not a readable picture"),
         ({"photo": "cmyk.jpg"}, "CMYK"),
         ({"photo": "grey16.png"}, "8 bits"),
         ({"photo": "colour16.tif"}, "8 bits"),
-        ({"photo": "moving.png"}, "several pictures"),
-        ({"mask": "nowhere.png"}, "cannot be read"),
+        ({"photo": "moving.png"}, "2 frames"),
+        ({"mask": "nowhere.png"}, "not a readable picture"),
         ({"mask": "small.png"}, "260 wide and 200 high"),
-        ({"mask": "empty.png"}, "all black"),
+        ({"mask": "empty.png"}, "no hole"),
+        ({"mask": "full.png"}, "nothing but hole"),
+        ({"mask": "photo.png"}, "photograph and no mask"),
+        ({"mask": "erased.png"}, "erased"),
         ({"out": "out.jpg"}, ".png, .tif, .tiff, .bmp, .webp"),
         ({"out": "photo.png"}, "overwrite"),
         ({"out": "mask.png"}, "overwrite"),
