@@ -385,7 +385,7 @@ def bad_files(folder):
     Image.fromarray(HOLES["near"][:-1]).save(folder / "small.png")
     Image.fromarray(HOLES["near"] & False).save(folder / "empty.png")
     Image.fromarray(HOLES["near"] | True).save(folder / "full.png")
-    Image.fromarray(np.dstack([PHOTO, 255 - 255 * HOLES["near"]])).save(folder / "erased.png")
+    Image.fromarray(np.dstack([PHOTO, np.uint8(255) * ~HOLES["near"]])).save(folder / "erased.png")
 
 
 @pytest.mark.parametrize(
