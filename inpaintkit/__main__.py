@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"inpaintkit: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f'inpaintkit: {error.name} is missing: pip install "inpaintkit[notebooks]"', file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
