@@ -33,6 +33,7 @@ def test_a_plan_has_every_run_once_of_the_works_that_have_the_question_and_knows
     assert len({job.folder for job in jobs}) == len(jobs) == 4 * 3 * 2
     assert [job.cfg.seed for job in jobs if job.paper.id == "vae"] == [0, 0, 0, 1, 1, 1]
     assert {job.cfg.profile for job in jobs} == {"smoke"}
+    assert {job.folder for job in grid.plan("vae", **readings)} < {job.folder for job in jobs}, "whatever the plan"
     twice = grid.plan("vae", "readings,slips,latent", seeds=[0], out=tmp_path)
     assert len(twice) == 3 + 7 + 3, "the demo is in all three questions"
     some = grid.plan(question="slips,levels", seeds=[0], out=tmp_path)

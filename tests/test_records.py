@@ -135,7 +135,7 @@ def test_damaged_records_are_one_sentence(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="toy cannot be read"):
             records.load(toy.PAPER, tmp_path / "toy")
-    for content in ('{"schema": 1, "pa', json.dumps({"schema": run.SCHEMA - 1})):
+    for content in ('{"schema": 1, "pa', json.dumps({"schema": run.SCHEMA - 1, "paper": "toy"})):
         folder = made_up(tmp_path, {"toy": [0.1, 0.2]})
         (folder / "results.json").write_text(content)
         with pytest.raises(ValueError, match="delete it"):

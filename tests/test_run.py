@@ -48,7 +48,7 @@ def test_a_finished_run_is_read_and_not_repeated(finished, no_training):
 @pytest.mark.parametrize(
     ("given", "changed", "named"),
     [
-        ({"lr": 0.01, "width": 9}, {}, "lr, width"),
+        ({"epochs": 2, "lr": 0.01, "width": 9}, {}, "lr, width"),
         ({"n_train": 16}, {}, "n_train"),
         ({}, {"code": "other"}, "code"),
         ({}, {"paper": "other"}, "paper"),
@@ -122,6 +122,7 @@ def test_folders_differ_where_results_may(monkeypatch):
     cfg = toy.Parameters.resolve({})
     pictures = [data.open("photographs", size=32, n_train=n, n_test=4) for n in (8, 9)]
     assert len({run.name(toy.PAPER, cfg, images) for images in (None, *pictures)}) == 3
+    assert len({str(run.checkpoint_identity(toy.PAPER, cfg, images)) for images in pictures}) == 2
     monkeypatch.setattr(run, "code", lambda paper, cfg: "other code")
     assert name() not in names
 

@@ -316,8 +316,11 @@ def test_a_weights_file_is_small_and_another_models_or_a_damaged_one_is_refused(
     modules, kept = ToyGan().modules, ("g", "d")
     path = training.save_weights(tmp_path / "weights.safetensors", modules, kept, {"paper": "toy"})
     assert path.stat().st_size < finished[0].stat().st_size / 2
-    with pytest.raises(ValueError, match=rf"{path.name}.* another model"):
-        training.load_weights(path, modules, ("g",))
+    wider = ToyGan().modules
+    wider["d"][0] = nn.Conv2d(3, 4, 5)
+    for other, names in ((modules, ("g",)), (wider, kept)):
+        with pytest.raises(ValueError, match=rf"{path.name}.* another model"):
+            training.load_weights(path, other, names)
     whole, before = path.read_bytes(), training.weights_hash(modules)
     for damaged in (whole[: len(whole) // 2], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:], b"", b"no weights"):
         path.write_bytes(damaged)

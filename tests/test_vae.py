@@ -107,11 +107,12 @@ class Spy(nn.Module):
 
 
 def test_mirroring_mirrors_picture_and_truth_alike_and_shuffling_separates_them(grey):
-    spy = Spy()
-    assert recipe_of(spy, augment=True).step((grey, grey, None), runtime.generator(0))["reconstruction"].item() == 0
-    mirrored = [not torch.equal(seen, picture) for seen, picture in zip(spy.seen, grey, strict=True)]
+    spy, darker = Spy(), grey / 2
+    error = recipe_of(spy, augment=True).step((grey, darker, None), runtime.generator(0))["reconstruction"]
+    assert error.item() == pytest.approx((grey - darker).square().mean().item())
+    mirrored = [not torch.equal(seen, picture) for seen, picture in zip(spy.seen, darker, strict=True)]
     assert 0 < sum(mirrored) < len(grey)
-    assert all(torch.equal(spy.seen[i], grey[i].flip(2)) for i, turned in enumerate(mirrored) if turned)
+    assert all(torch.equal(spy.seen[i], darker[i].flip(2)) for i, turned in enumerate(mirrored) if turned)
     shuffled = recipe_of(Spy(), pairs="shuffled").step((grey, grey, None), runtime.generator(0))
     assert shuffled["reconstruction"].item() > 0.01
 
