@@ -5,9 +5,11 @@ whoever changes a parameter and runs all again is not refused. (Which parameters
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -32,16 +34,42 @@ ODD = {  # values that neither a profile nor a default has; the pictures are a f
 pytestmark = pytest.mark.slow
 
 
-def papermill(name, folder, options):
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Where the package lies as pip installs it, away from its repository: on Colab a notebook has no more."""
+    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in ("inpaintkit", "results"):
+        shutil.copytree(NOTEBOOKS.parent / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(NOTEBOOKS.parent / name, source)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
+    subprocess.run([*pip, str(site), str(source)], check=True, timeout=120)
+    return site
+
+
+def test_the_package_alone_has_portraits_and_recorded_runs(installed, tmp_path):
+    code = """
+from inpaintkit import data, papers, runtime
+from inpaintkit.experiments import records
+assert not runtime.checkout()
+print(data.open("portraits", size=64), [len(records.load(paper).runs) for paper in papers.PAPERS.values()])
+"""
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "780 train, 95 test" in said.stdout, said.stderr
+    assert ", 0" not in said.stdout
+
+
+def papermill(installed, name, folder, options):
     command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), str(folder / "out.ipynb")]
     command += ["--execution-timeout", "240", "--no-progress-bar", "--cwd", str(folder), "-p", "profile", "smoke"]
     command += ["-r", "out_dir", str(folder / "run"), *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(installed)}
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, installed):
     """All papermill runs of this file, two at a time: {case: (finished process, its folder)}."""
     photos, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for i in range(44):
@@ -56,7 +84,7 @@ def runs(tmp_path_factory):
     folders = {case: tmp_path_factory.mktemp("run") for case in cases}
     names = [case if case in NAMES else "01_autoencoder" for case in cases]
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(papermill, names, folders.values(), cases.values())
+        done = pool.map(partial(papermill, installed), names, folders.values(), cases.values())
     return {case: (run, folders[case]) for case, run in zip(cases, done, strict=True)}
 
 
@@ -71,7 +99,8 @@ def test_odd_values_are_echoed_and_used(runs, name):
     assert record["data"]["counts"] == {"train": ODD[name]["n_train"], "test": 5}
     assert record["history"]["epochs"] == [1, 2]
     assert record["steps"] == record["history"]["steps"][-1]
-    assert {"device", "threads", "versions", "revision", "date", "code", "weights"} <= record.keys()
+    assert {"device", "threads", "versions", "date", "code", "weights"} <= record.keys()
+    assert record["revision"] is None, "the repository is nowhere near"
     scored = {(row["part"], row["filler"]) for row in record["scores"] if row["holes"] == record["holes"]}
     assert {("test", "nothing"), ("test", WORKS[name].network)} <= scored
     assert "unseen" not in {part for part, _ in scored}, "what was not measured is absent"
