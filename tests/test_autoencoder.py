@@ -59,6 +59,7 @@ def test_taking_and_putting_a_patch_are_inverse(images, generator):
 
 def test_hole_loss_known_answers(images):
     mask = autoencoder.hole(8, 64, 16, "authors")
+    assert masking.bounding_box(autoencoder.hole(1, 128, 16, "authors"))[0].tolist() == [60, 62, 76, 78]
     patch = patches.take_patch(images, mask, 16)
     assert autoencoder.hole_loss(patch + 0.5, images, mask).item() == pytest.approx(0.25)
     wrong_outside = torch.where(mask, images + 0.5, images + 9)

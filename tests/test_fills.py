@@ -79,8 +79,9 @@ def test_box_by_hand_and_from_the_rim_inwards():
     image[0, 0, 4, 2], mask[0, 0, 4, 4] = 1.0, True
     assert FILLS["box"](image, mask)[0, 0, 4, 4].item() == pytest.approx(1 / 24, abs=1e-6)
     big = masking.square(1, 9, 7, "centre")  # its centre has no known pixel within a 5x5 window
-    grey = torch.full((1, 1, 9, 9), 0.3)
-    assert torch.allclose(FILLS["box"](masking.apply(grey, big), big), grey, atol=1e-6)
+    grey, all_but_one = torch.full((1, 1, 9, 9), 0.3), torch.arange(81).view(1, 1, 9, 9) > 0
+    for hole in (big, all_but_one):
+        assert torch.allclose(FILLS["box"](masking.apply(grey, hole), hole), grey, atol=1e-6)
     with pytest.raises(ValueError, match="known pixel"):
         FILLS["box"](grey, torch.ones_like(big))
 

@@ -56,9 +56,9 @@ def test_perfect_copies_score_perfectly(images):
 
 
 def test_nmse_depends_on_the_range_and_is_undefined_near_its_zero():
-    image, pred = torch.full((1, 1, 8, 8), 0.75), torch.full((1, 1, 8, 8), 0.80)
-    assert metrics.nmse(pred, image).item() == pytest.approx(0.05**2 / 0.75**2, rel=1e-5)
-    assert metrics.nmse(pred, image, value_range="[-1,1]").item() == pytest.approx(0.1**2 / 0.5**2, rel=1e-5)
+    image, pred = torch.full((1, 1, 8, 8), 0.90), torch.full((1, 1, 8, 8), 0.95)
+    assert metrics.nmse(pred, image).item() == pytest.approx(0.05**2 / 0.9**2, rel=1e-5)
+    assert metrics.nmse(pred, image, value_range="[-1,1]").item() == pytest.approx(0.1**2 / 0.8**2, rel=1e-5)
     black = torch.zeros(1, 1, 8, 8)
     assert metrics.nmse(black + 0.1, black).isnan().all()
     wanted = {"mean": 0.2, "median": 0.2, "sd": math.sqrt(0.02), "n": 2, "undefined": 1}
