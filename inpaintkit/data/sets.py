@@ -172,10 +172,8 @@ def _shown(text: str) -> str:
 def _fetch_from(source: str, name: str, shelf: Path) -> Found:
     """Puts the pictures of one source on the ``shelf``, in place of what is there, if they are those of the set."""
     kind, _, rest = source.partition(":")
-    kept, variable = shelf, "INPAINTKIT_CACHE"
-    if kind == "kaggle":
-        kept, variable = Path(os.environ.get("KAGGLEHUB_CACHE", "~/.cache/kagglehub")).expanduser(), "KAGGLEHUB_CACHE"
-    need_room(kept, 2.2 * known()[name]["bytes"], f"fetching {name}", variable)  # the archive and the pictures
+    kept = os.environ.get("KAGGLEHUB_CACHE", "~/.cache/kagglehub") if kind == "kaggle" else shelf
+    need_room(Path(kept).expanduser(), 2.2 * known()[name]["bytes"], f"fetching {name}")  # archive and pictures
     for left in shelf.glob(f"{name}.*.part"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.", suffix=".part", dir=shelf, ignore_cleanup_errors=True) as part:

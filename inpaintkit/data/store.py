@@ -40,14 +40,13 @@ def cache_dir() -> Path:
     return checkout / "data" / "cache" if checkout else Path.home() / ".cache" / "inpaintkit"
 
 
-def need_room(folder: Path, n_bytes: float, what: str, variable: str = "INPAINTKIT_CACHE") -> None:
-    """Makes ``folder``. Raises OSError if its disk has no ``n_bytes`` to spare; ``variable`` names another folder."""
+def need_room(folder: Path, n_bytes: float, what: str) -> None:
+    """Makes ``folder``. Raises OSError if its disk has no ``n_bytes`` to spare."""
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if n_bytes + SPARE > free:
+    if n_bytes + SPARE > (free := shutil.disk_usage(folder).free):
         raise OSError(
             f"{what} needs {n_bytes / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free: make room, or set "
-            f"{variable} to a folder on another disk."
+            "INPAINTKIT_CACHE (for what kagglehub fetches KAGGLEHUB_CACHE) to a folder on another disk."
         )
 
 
@@ -105,10 +104,19 @@ class Pictures:
         return digest.hexdigest()[:12]
 
 
-def listing(folder: Path) -> list[File]:
-    """Every file below ``folder`` that is not hidden, by name; links are followed, each folder once.
+def _stamp(path: str | Path) -> list[int]:
+    """Bytes and time of change, by which a file is known again; [-1, 0] for a link to nowhere, or to itself."""
+    try:
+        stat = os.stat(path)
+        return [stat.st_size, stat.st_mtime_ns]
+    except OSError:
+        return [-1, 0]
 
-    A link that leads nowhere is listed with -1 bytes. Our own cache is left out. Raises OSError.
+
+def listing(folder: Path) -> list[File]:
+    """Every file below ``folder`` but hidden ones and our cache, by name; links are followed, each folder once.
+
+    Raises OSError for a folder that cannot be read.
     """
     found, walked, top = [], {os.path.realpath(cache_dir())}, str(folder)
 
@@ -123,11 +131,7 @@ def listing(folder: Path) -> list[File]:
         walked.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (os.path.join(where, name) for name in names if not name.startswith(".")):
-            size, changed = -1, 0
-            with contextlib.suppress(OSError):  # a link to nowhere, or to itself
-                stat = os.stat(path)
-                size, changed = stat.st_size, stat.st_mtime_ns
-            found.append((path[len(top) :].strip(os.sep).replace(os.sep, "/"), size, changed))
+            found.append((path[len(top) :].strip(os.sep).replace(os.sep, "/"), *_stamp(path)))
     return sorted(found)
 
 
@@ -152,16 +156,11 @@ def load(folder: Path, files: list[File] | None, how: Decoding) -> tuple[np.ndar
     return pixels, [name for name, *_ in files], index
 
 
-def _made(pixels: Path) -> list[int]:
-    stat = pixels.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def _index(entry: Path) -> dict[str, Any] | None:
     """What is known of a decoded folder; None for one that is not there, not whole, or was changed since."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         index = runtime.read_json(entry / "index.json")
-        return index if index["made"] == _made(entry / "pixels.npy") else None
+        return index if index["made"] == _stamp(entry / "pixels.npy") else None
 
 
 def _build(folder: Path, files: list[File], how: Decoding, entry: Path) -> dict[str, Any]:
@@ -220,7 +219,7 @@ def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, sh
         raise ValueError(f"none of the {len(files)} files in {folder} is a usable picture; the first: {skipped[0]}.")
     notes = {"files skipped": len(skipped) - copies, "exact duplicates left out": copies}
     notes |= {"smaller pictures enlarged": enlarged} if how.enlarge else {}
-    return {"rows": rows, "skipped": skipped, "notes": notes, "made": _made(pixels)}
+    return {"rows": rows, "skipped": skipped, "notes": notes, "made": _stamp(pixels)}
 
 
 def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
