@@ -1,9 +1,8 @@
 """Pictures in, uint8 tensors out: found, fetched, decoded once, split, fingerprinted.
 
-`open` serves every data set behind one call: "portraits" are faces that come with the package, "photographs" those
-inside two other packages, "folder" is any tree of pictures of your own, and the papers' data sets go by their names
-(sets.py). Files are read by one set of rules (reading.py), decoded once into an array on disk (store.py) and parted
-into training and test (splits.py).
+`open` serves them all: "portraits" come with the package, "photographs" inside two others, "folder" is any tree of
+pictures of your own, the papers' data sets go by their names (sets.py). Files are read by one set of rules
+(reading.py), decoded once into an array on disk (store.py) and parted into training and test (splits.py).
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from inpaintkit import parameters, runtime
 from inpaintkit.data import sets, splits
 from inpaintkit.data.photographs import WIDEST_CROP, open_photographs, photograph, regions
 from inpaintkit.data.portraits import open_portraits
-from inpaintkit.data.reading import ASPECTS, FILTERS, Decoding, decode
+from inpaintkit.data.reading import Decoding, decode
 from inpaintkit.data.store import Pictures, cache_dir, load
 
 __all__ = ["WIDEST_CROP", "Images", "Pictures", "cache_dir", "decode", "open", "open_for", "photograph", "regions"]
@@ -35,9 +34,9 @@ class Images:
     train: torch.Tensor | Pictures
     test: torch.Tensor | Pictures
     names: dict[str, list[str]]
+    split: str
     unseen: torch.Tensor | None = None
     notes: dict[str, int] = field(default_factory=dict)
-    split: str = "embedded-v1"
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -63,7 +62,7 @@ class Images:
         }
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{len(getattr(self, part))} {part}" for part in self.names)
+        counts = ", ".join(f"{len(names)} {part}" for part, names in self.names.items())
         notes = "".join(f"; {count} {what}" for what, count in self.notes.items() if count)
         crops = " crops, never resized" if self.unseen is not None else ""
         return f"{self.name}: {counts}, {'x'.join(map(str, self.train.shape[1:]))} uint8{crops}{notes}"
@@ -106,60 +105,45 @@ def open(
     Raises ValueError or OSError with one sentence; unreadable pictures are skipped with a warning that names them.
     """
     name = parameters.current_name(name)
-    kind, colon, variant = name.partition(":")
-    _check(kind, data_dir, size, n_train, n_test, resize, aspect, mirror)
+    kind, _, variant = name.partition(":")
+    if data_dir is not None and kind in ("portraits", "photographs"):
+        raise ValueError(f"dataset={kind!r} needs no data_dir: use 'folder', or the name of a data set.")
+    if mirror and kind != "portraits":
+        raise ValueError(f"mirror is for dataset='portraits', and dataset is {kind!r}: leave it out.")
+    for part, n in (("n_train", n_train), ("n_test", n_test)):
+        if n is not None and n < 1:
+            raise ValueError(f"{part} must be at least 1, or None for all there is, and {n} is not.")
     how = Decoding(size, colour, resize, aspect, enlarge=kind in sets.known())
     if kind == "photographs":
-        parts, names, notes = open_photographs(variant if colon else None, size, colour, n_train, n_test, seed)
-        return Images(name, **parts, names=names, notes=notes)
+        parts, names, notes = open_photographs(variant or None, size, colour, n_train, n_test, seed)
+        return Images(name, **parts, names=names, split="embedded-v1", notes=notes)
     if name == "portraits":
         parts, names = open_portraits(how, n_train, n_test, seed, mirror)
         return Images(name, **parts, names=names, split="portraits-v1")
     return _open_files(name, data_dir, how, (n_train, n_test), seed)
 
 
-def _open_files(name, data_dir, how, asked, seed) -> Images:
-    kind, _, variant = name.partition(":")
-    if kind in sets.known():
-        if (variant := variant or "paper") not in sets.SPLITS[kind]:
-            options = ", ".join(f"{kind}:{other}" for other in sets.SPLITS[kind])
-            raise ValueError(f"dataset {name} is not known: there are {options}.")
-        split = sets.SPLITS[kind][variant]
-        folder, listed = sets.obtain(kind, data_dir)
-    elif name == "folder":
-        folder, listed, split = sets.existing_folder(data_dir), None, splits.drawn
-        name = f"folder {folder.name}"
+def _open_files(name: str, data_dir: str | Path | None, how: Decoding, asked: splits.Numbers, seed: int) -> Images:
+    if name in sets.SPLITS:
+        folder, listed = sets.obtain(name.partition(":")[0], data_dir)
+    elif name != "folder":
+        options = ("portraits", "photographs", "folder", *sets.SPLITS)
+        raise ValueError(f"dataset {name!r} is not known: use one of {', '.join(options)}.")
+    elif data_dir is None:
+        raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
     else:
-        raise ValueError(
-            f"dataset {name!r} is not known: use 'portraits', 'photographs', 'folder' with data_dir=the folder of "
-            f"pictures, or one of {', '.join(sets.known())}."
-        )
+        folder, listed = sets.existing_folder(data_dir), None
     pixels, files, index = load(folder, listed, how)
+    split = sets.SPLITS.get(name, splits.drawn)
     chosen, said = split(splits.Files(folder, files, index["rows"], asked, seed))
     if None in asked:
         train, test = (f"{len(chosen[part]):,}" for part in ("train", "test"))
         print(f"{name}: {train} pictures are for training and {test} for the test; n_train and n_test change that.")
     return Images(
-        name,
+        f"folder {folder.name}" if name == "folder" else name,
         train=Pictures(pixels, chosen["train"]),
         test=Pictures(pixels, chosen["test"]),
         names={part: [files[i] for i in rows] for part, rows in chosen.items()},
-        notes=index["notes"],
         split=said,
+        notes=index["notes"],
     )
-
-
-def _check(kind, data_dir, size, n_train, n_test, resize, aspect, mirror) -> None:
-    if kind == "folder" and data_dir is None:
-        raise ValueError("dataset='folder' needs data_dir: the folder that holds the pictures.")
-    if kind in ("portraits", "photographs") and data_dir is not None:
-        raise ValueError(f"dataset={kind!r} needs no data_dir: use 'folder', or the name of a data set.")
-    if mirror and kind != "portraits":
-        raise ValueError(f"mirror is for dataset='portraits', and dataset is {kind!r}: leave it out.")
-    for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("size", size, 8)):
-        if value is not None and value < least:
-            or_none = ", or None for all there is" if least == 1 else ""
-            raise ValueError(f"{name} must be at least {least}{or_none}, and {value} is not.")
-    for name, value, allowed in (("resize", resize, FILTERS), ("aspect", aspect, ASPECTS)):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, and {value!r} is not.")

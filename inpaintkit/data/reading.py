@@ -25,6 +25,13 @@ class Decoding:
     aspect: str = "squash"
     enlarge: bool = False
 
+    def __post_init__(self):
+        if self.size < 8:
+            raise ValueError(f"size must be at least 8, and {self.size} is not.")
+        for name, value, allowed in (("resize", self.resize, FILTERS), ("aspect", self.aspect, ASPECTS)):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, and {value!r} is not.")
+
 
 def read(source: str | Path | IO[bytes], *, exact: bool = False, draft: int | None = None) -> Image.Image:
     """A picture, turned as its camera says, in the mode L, LA, RGB or RGBA.

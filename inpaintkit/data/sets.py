@@ -10,12 +10,11 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import scipy.io
 
@@ -35,17 +34,19 @@ def known() -> dict[str, dict[str, Any]]:
 # --- how each is parted -----------------------------------------------------------------------------------------------
 
 
+def _without(files: Files, folder: str) -> Files:
+    return replace(files, rows=[i for i in files.rows if not files.names[i].lower().startswith(folder)])
+
+
 def afhq(files: Files, paper: Numbers) -> Split:
     """Drawn from the authors' folder train; what is in their val is never looked at."""
-    rows = [i for i in files.rows if not files.names[i].startswith("val/")]
-    return drawn(Files(files.folder, files.names, rows, files.asked, files.seed), paper)
+    return drawn(_without(files, "val/"), paper)
 
 
 def caltech101(files: Files, paper: Numbers, background: bool = True) -> Split:
     """Drawn; Faces_easy holds the same 435 photographs as Faces, cropped. Without ``background`` as in torchvision."""
-    rows = [i for i in files.rows if background or not files.names[i].startswith("BACKGROUND_Google/")]
-    files = Files(files.folder, files.names, rows, files.asked, files.seed)
-    return drawn(files, paper, scene=lambda name: re.sub("^Faces_easy/", "Faces/", name))
+    files = files if background else _without(files, "background_google/")
+    return drawn(files, paper, scene=lambda name: name.lower().replace("faces_easy/", "faces/"))
 
 
 def oxford_pet(files: Files) -> Split:
@@ -67,8 +68,9 @@ def flowers102(files: Files) -> Split:
         side: [rows[number] for row in numbers[key] for number in row.tolist() if number in rows]
         for side, key in (("train", "trnid"), ("test", "tstid"))
     }
-    # Where nothing but a draw can say which: ten of every class, as in the list.
-    return listed(files, (1020, 6149), lists, "setid.mat", kind=lambda name: name.rpartition("/")[0], each=10)
+    # Where nothing but a draw can say which: ten of every class, as in the list, if its folder tells a flower's class.
+    each = 10 if any("/" in name for name in files.names) else None
+    return listed(files, (1020, 6149), lists, "setid.mat", kind=os.path.dirname, each=each)
 
 
 def _nearby(folder: Path, name: str) -> Path | None:
@@ -76,22 +78,19 @@ def _nearby(folder: Path, name: str) -> Path | None:
     return next((path for above in (folder, *folder.parents[:2]) if (path := above / name).is_file()), None)
 
 
-# NAME:VARIANT chooses another split than "paper". The numbers are those of the papers, and may be more than there are.
-SPLITS: dict[str, dict[str, Callable[[Files], Split]]] = {
-    "afhq-wild": {  # the report; its code has validation_split=0.3 of Keras
-        "paper": partial(afhq, paper=(3341, 1400)),
-        "code": partial(afhq, paper=(3317, 1421)),
-    },
-    "afhq-cat": {"paper": partial(afhq, paper=(3341, 1400))},  # the numbers of the report on wild
-    "ffhq": {"paper": partial(drawn, paper=(25_000, 2000)), "poster": partial(drawn, paper=(39_000, 2000))},
-    "animals10": {"paper": partial(drawn, paper=(25_000, 2000))},
-    "paris-streetview": {"paper": partial(last, paper=(None, 3000))},  # the tutorial's
-    "oxford-pet": {"paper": oxford_pet},
-    "caltech101": {
-        "paper": partial(caltech101, paper=(7315, 1829)),  # 80/20 of 9,144
-        "objects": partial(caltech101, paper=(6942, 1735), background=False),
-    },
-    "flowers102": {"paper": flowers102},
+# By name, or NAME:VARIANT for another split. The numbers are those of the papers, and may be more than there are.
+SPLITS: dict[str, Callable[[Files], Split]] = {
+    "afhq-wild": partial(afhq, paper=(3341, 1400)),  # the report; its code has validation_split=0.3 of Keras
+    "afhq-wild:code": partial(afhq, paper=(3317, 1421)),
+    "afhq-cat": partial(afhq, paper=(3341, 1400)),  # the numbers of the report on wild
+    "ffhq": partial(drawn, paper=(25_000, 2000)),
+    "ffhq:poster": partial(drawn, paper=(39_000, 2000)),
+    "animals10": partial(drawn, paper=(25_000, 2000)),
+    "paris-streetview": partial(last, paper=(None, 3000)),  # the tutorial's
+    "oxford-pet": oxford_pet,
+    "caltech101": partial(caltech101, paper=(7315, 1829)),  # 80/20 of 9,144
+    "caltech101:objects": partial(caltech101, paper=(6942, 1735), background=False),
+    "flowers102": flowers102,
 }
 
 
@@ -99,13 +98,13 @@ SPLITS: dict[str, dict[str, Callable[[Files], Split]]] = {
 
 
 def existing_folder(data_dir: str | Path) -> Path:
-    """``data_dir`` as a folder that exists. Raises FileNotFoundError or NotADirectoryError."""
+    """``data_dir`` as a whole path that exists. Raises FileNotFoundError or NotADirectoryError."""
     folder = Path(data_dir).expanduser()
     if not folder.exists():
         raise FileNotFoundError(f"data_dir {folder} does not exist.")
     if not folder.is_dir():
         raise NotADirectoryError(f"data_dir {folder} is a file: name the folder that holds the pictures.")
-    return folder
+    return Path(os.path.abspath(folder))  # "." has no name and nothing above it
 
 
 def find(name: str, folder: Path) -> Found | None:
@@ -143,19 +142,12 @@ def fetch(name: str, source: str | None = None) -> Found:
 
     ``source``, "kaggle:OWNER/NAME" or the address of an archive, stands in for those of sets.toml, and what it gives
     replaces what the cache holds. Raises ValueError for another kind of source, FileNotFoundError with what was tried
-    and the three ways on, OSError for a cache that cannot be made.
+    and the three ways on, OSError for a cache that cannot be written to.
     """
-    table, tried = known()[name], []
+    table, tried, shelf = known()[name], [], cache_dir() / "sets"
     if source and not source.startswith(("kaggle:", "https://", "http://")):
-        raise ValueError(f"source must be kaggle:OWNER/NAME or the address of an archive, and {source!r} is neither.")
+        raise ValueError(f"source must be kaggle:OWNER/NAME or the address of an archive, not {_shown(source)}.")
     print(f"{name}: {table['about']}")
-    shelf = cache_dir() / "sets"
-    try:
-        shelf.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"{shelf} cannot be made ({error.strerror}): set INPAINTKIT_CACHE to a folder of yours."
-        ) from error
     with locked(shelf / "fetching.lock", "fetching a data set"):
         if not source and (found := cached(name)):  # another process fetched it meanwhile
             return found
@@ -163,7 +155,7 @@ def fetch(name: str, source: str | None = None) -> Found:
             try:
                 return _fetch_from(one, name, shelf)
             except Exception as error:  # whatever a source or its library raises: the next may do
-                tried.append(f"{_shown(one)}: {type(error).__name__}, {_shown(' '.join(str(error).split())[:600])}")
+                tried.append(f"{_shown(one)}: {type(error).__name__}, {_shown(' '.join(str(error).split()))[:600]}")
     said, again = "; ".join(tried) or "it is given on request only", runtime.command("fetch", name)
     raise FileNotFoundError(
         f"{name} is not here and could not be fetched ({said}). Three ways on: another source, with `{again} --source "
@@ -174,16 +166,14 @@ def fetch(name: str, source: str | None = None) -> Found:
 
 def _shown(text: str) -> str:
     """A text without what may be secret in addresses: user and password, and what follows a question mark."""
-    return re.sub(r"\?[^\s)#]*", "", re.sub(r"//[^/@\s]*@", "//", text))
+    return re.sub(r"\?[^\s)#]*", "", re.sub(r"//[^/\s]*@", "//", text))
 
 
 def _fetch_from(source: str, name: str, shelf: Path) -> Found:
     """Puts the pictures of one source on the ``shelf``, in place of what is there, if they are those of the set."""
     kind, _, rest = source.partition(":")
-    kept, variable = shelf, "INPAINTKIT_CACHE"
-    if kind == "kaggle":
-        kept, variable = Path(os.environ.get("KAGGLEHUB_CACHE", "~/.cache/kagglehub")).expanduser(), "KAGGLEHUB_CACHE"
-    need_room(kept, 2.2 * known()[name]["bytes"], f"fetching {name}", variable)  # the archive and the pictures
+    kept = os.environ.get("KAGGLEHUB_CACHE", "~/.cache/kagglehub") if kind == "kaggle" else shelf
+    need_room(Path(kept).expanduser(), 2.2 * known()[name]["bytes"], f"fetching {name}")  # archive and pictures
     for left in shelf.glob(f"{name}.*.part"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.", suffix=".part", dir=shelf, ignore_cleanup_errors=True) as part:
@@ -199,7 +189,7 @@ def _fetch_from(source: str, name: str, shelf: Path) -> Found:
             for archive in (path for path in got.rglob("*") if path.suffix in (".tgz", ".gz", ".zip")):
                 archive.unlink()
         else:
-            _archive(source, Path(part), got)
+            _download(source, Path(part), got)
         if not (found := find(name, got)):
             raise ValueError("it holds no pictures named like those of this set")
         if (shelf / name).is_dir() and not (shelf / name).is_symlink():
@@ -209,27 +199,21 @@ def _fetch_from(source: str, name: str, shelf: Path) -> Found:
     return shelf / name / found[0].relative_to(got), found[1]
 
 
-def _archive(address: str, downloads: Path, folder: Path) -> None:
-    """Downloads and unpacks ADDRESS[#sha256=...], verified if a checksum is given."""
+def _download(address: str, downloads: Path, folder: Path) -> None:
+    """Downloads and unpacks a .zip or .tar(.gz) at ADDRESS[#sha256=...], verified if a checksum is given.
+
+    Raises what the libraries raise. Nothing is ever written outside ``folder``.
+    """
     import pooch
 
     pooch.get_logger().setLevel("ERROR")  # it prints addresses as they are given, secrets included
     url, _, checksum = address.partition("#")
-    kind = ".zip" if urlsplit(url).path.endswith(".zip") else ".tar"
-    known_hash = checksum.replace("=", ":") or None
-    unpack(Path(pooch.retrieve(url, known_hash, f"archive{kind}", downloads, progressbar=True)), folder)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a .zip or .tar(.gz). Raises ValueError for one that is damaged or leads outside; nothing ever does."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                if any(info.external_attr >> 28 == 0o12 or ".." in info.filename for info in file.infolist()):
-                    raise ValueError("it holds a link, or a path that leads outside its folder")
-                file.extractall(folder)
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(folder, filter="data")
-    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError) as error:
-        raise ValueError(f"the archive cannot be unpacked: {error}") from error
+    path = pooch.retrieve(url, checksum.replace("=", ":") or None, "archive", downloads, progressbar=True)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # `extractall` would put such members elsewhere in the folder
+            if any(one.external_attr >> 28 == 0o12 or ".." in one.filename.split("/") for one in archive.infolist()):
+                raise ValueError("it holds a link, or a path that leads outside its folder")
+            archive.extractall(folder)
+    else:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")

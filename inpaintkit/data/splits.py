@@ -45,18 +45,18 @@ def drawn(
     scenes: dict[str, list[int]] = {}
     for i in order[np.isin(order, files.rows)].tolist():
         scenes.setdefault(scene(files.names[i]), []).append(i)
-    train, rest, taken = [], [], Counter()
+    train, rest, test, taken = [], [], [], Counter()
     most = each if each and not files.asked[0] else n_train
     for rows in scenes.values():
-        if len(train) + len(rows) > n_train or taken[kind(files.names[rows[0]])] >= most:
+        its_kind = kind(files.names[rows[0]])
+        if len(train) + len(rows) > n_train or taken[its_kind] >= most:
             rest.append(rows)
         else:
             train += rows
-            taken[kind(files.names[rows[0]])] += len(rows)
-    test = []
-    for rows in reversed(rest):
-        test = rows + test if len(test) + len(rows) <= n_test else test
-    return {"train": train, "test": test}, f"drawn, seed {files.seed}"
+            taken[its_kind] += len(rows)
+    for rows in reversed(rest):  # from the end, so that a larger training part meets the test last
+        test += reversed(rows) if len(test) + len(rows) <= n_test else ()
+    return {"train": train, "test": test[::-1]}, f"drawn, seed {files.seed}"
 
 
 def last(files: Files, paper: Numbers) -> Split:
@@ -67,13 +67,13 @@ def last(files: Files, paper: Numbers) -> Split:
 
 def listed(files: Files, paper: tuple[int, int], lists: dict[str, list[int]], called: str, **how) -> Split:
     """The authors' own ``lists`` of rows, of which a number that is asked for is drawn; `drawn` for want of lists."""
-    usable, test = set(files.rows), set(lists["test"])
-    sides = {side: [i for i in rows if i in usable] for side, rows in lists.items()}
+    test = set(lists["test"])  # what is in both lists is for the test
+    usable = {"train": set(files.rows) - test, "test": test.intersection(files.rows)}
+    sides = {side: [i for i in rows if i in usable[side]] for side, rows in lists.items()}
     if not all(sides.values()):
         warnings.warn(f"{files.folder} has no {called} that parts its pictures: they are drawn instead.", stacklevel=5)
         parts, words = drawn(files, paper, **how)
         return parts, f"{words}, for want of {called}"
-    sides["train"] = [i for i in sides["train"] if i not in test]  # whatever lists may say
     rng, words = np.random.default_rng(files.seed), f"the authors' own ({called})"
     for (side, rows), asked, wanted in zip(sides.items(), files.asked, paper, strict=True):
         if len(rows) < (asked or 0):
@@ -88,31 +88,28 @@ def listed(files: Files, paper: tuple[int, int], lists: dict[str, list[int]], ca
 
 def _numbers(files: Files, paper: Numbers) -> tuple[int, int]:
     """How many pictures to take: what is asked for, else the paper's numbers, as far as they go."""
-    there, asked = len(files.rows), files.asked
-    train, test = (own or papers for own, papers in zip(asked, paper, strict=True))
-    if train is None and not asked[1] and test and test > there / 2:
-        test = None  # so few pictures that a paper's fixed test would leave none to train on
-    train = train or there - (test or round(0.3 * there))
-    test = test or there - train
-    wanted, missing = (train, test), train + test - there
-    if missing > 0 and not all(asked):
-        if asked[1]:
-            train -= missing
-        elif asked[0] or missing <= test / 2:  # the training keeps its number while the test keeps half of its own
-            test -= missing
-        else:
-            train = max(1, there * train // (train + test))
-            test = there - train
+    there, (own_train, own_test) = len(files.rows), files.asked
+    train, test = own_train or paper[0] or 0, own_test or paper[1] or 0
+    if own_train:
+        test = own_test or min(test or there, there - own_train)
+    elif own_test:
+        train = min(train or there, there - own_test)
+    elif not train:
+        test = test if 0 < test <= there / 2 else round(0.3 * there)
+        train = there - test
+    elif train + test > there:  # the training keeps its number while the test keeps half of its own
+        train = train if there - train >= test / 2 else max(1, there * train // (train + test))
+        test = there - train
     if train < 1 or test < 1 or train + test > there:
-        named = " and ".join(f"{name}={n}" for name, n in zip(("n_train", "n_test"), asked, strict=True) if n)
+        named = " and ".join(f"{name}={n}" for name, n in zip(("n_train", "n_test"), files.asked, strict=True) if n)
         raise ValueError(
             f"{files.folder} holds {there:,} usable picture{'s' * (there != 1)}, too few for "
             + (f"{named}: lower what is asked for." if named else "a training and a test part: add some.")
         )
-    if (train, test) != wanted:
+    if any(n < (own or papers or 0) for n, own, papers in zip((train, test), files.asked, paper, strict=True)):
         warnings.warn(
-            f"{files.folder} holds {there:,} pictures, fewer than {wanted[0]:,} and {wanted[1]:,}: {train:,} are for "
-            f"training and {test:,} for the test.",
+            f"{files.folder} holds {there:,} pictures, too few for the paper's numbers: {train:,} are for training and "
+            f"{test:,} for the test.",
             stacklevel=5,
         )
     return train, test

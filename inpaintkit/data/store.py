@@ -32,10 +32,6 @@ SPARE = 10**8  # bytes of a disk that are left free
 VERSION = 3  # raise it when decoding changes, so that nobody reads what an older one made
 
 
-class Told(OSError):
-    """A disk that fails, told in one sentence with the remedy."""
-
-
 def cache_dir() -> Path:
     """Where pictures are kept: $INPAINTKIT_CACHE, data/cache in a checkout, or ~/.cache/inpaintkit."""
     if "INPAINTKIT_CACHE" in os.environ:
@@ -44,26 +40,30 @@ def cache_dir() -> Path:
     return checkout / "data" / "cache" if checkout else Path.home() / ".cache" / "inpaintkit"
 
 
-def need_room(folder: Path, n_bytes: float, what: str, variable: str = "INPAINTKIT_CACHE") -> None:
-    """Makes ``folder``. Raises `Told` if its disk has no ``n_bytes`` to spare; ``variable`` names another folder."""
+def need_room(folder: Path, n_bytes: float, what: str) -> None:
+    """Makes ``folder``. Raises OSError if its disk has no ``n_bytes`` to spare."""
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if n_bytes + SPARE > free:
-        raise Told(
+    if n_bytes + SPARE > (free := shutil.disk_usage(folder).free):
+        raise OSError(
             f"{what} needs {n_bytes / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free: make room, or set "
-            f"{variable} to a folder on another disk."
+            "INPAINTKIT_CACHE (for what kagglehub fetches KAGGLEHUB_CACHE) to a folder on another disk."
         )
 
 
 @contextlib.contextmanager
 def locked(path: Path, what: str):
-    """One process at a time; the others are told that they wait for ``what``."""
+    """One process at a time; the others are told that they wait for ``what``. Raises OSError for a cache not to be."""
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=1)
     except Timeout:
         print(f"Another process is {what}; waiting for it.")
         lock.acquire()
+    except OSError as error:
+        raise OSError(
+            f"{path.parent} cannot be written to ({error.strerror}): set INPAINTKIT_CACHE to a folder of yours."
+        ) from error
     try:
         yield
     finally:
@@ -104,10 +104,19 @@ class Pictures:
         return digest.hexdigest()[:12]
 
 
-def listing(folder: Path) -> list[File]:
-    """Every file below ``folder`` that is not hidden, by name; links are followed, each folder once.
+def _stamp(path: str | Path) -> list[int]:
+    """Bytes and time of change, by which a file is known again; [-1, 0] for a link to nowhere, or to itself."""
+    try:
+        stat = os.stat(path)
+        return [stat.st_size, stat.st_mtime_ns]
+    except OSError:
+        return [-1, 0]
 
-    A link that leads nowhere is listed with -1 bytes. Our own cache is left out. Raises OSError.
+
+def listing(folder: Path) -> list[File]:
+    """Every file below ``folder`` but hidden ones and our cache, by name; links are followed, each folder once.
+
+    Raises OSError for a folder that cannot be read.
     """
     found, walked, top = [], {os.path.realpath(cache_dir())}, str(folder)
 
@@ -116,16 +125,13 @@ def listing(folder: Path) -> list[File]:
 
     for where, folders, names in os.walk(top, onerror=fail, followlinks=True):
         real = os.path.realpath(where)
-        folders[:] = [] if real in walked else sorted(name for name in folders if not name.startswith("."))
-        for name in () if real in walked else names:
-            if not name.startswith("."):
-                path = os.path.join(where, name)
-                size, changed = -1, 0
-                with contextlib.suppress(OSError):  # a link to nowhere, or to itself
-                    stat = os.stat(path)
-                    size, changed = stat.st_size, stat.st_mtime_ns
-                found.append((path[len(top) :].strip(os.sep).replace(os.sep, "/"), size, changed))
+        if real in walked:
+            folders.clear()
+            continue
         walked.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (os.path.join(where, name) for name in names if not name.startswith(".")):
+            found.append((path[len(top) :].strip(os.sep).replace(os.sep, "/"), *_stamp(path)))
     return sorted(found)
 
 
@@ -150,52 +156,42 @@ def load(folder: Path, files: list[File] | None, how: Decoding) -> tuple[np.ndar
     return pixels, [name for name, *_ in files], index
 
 
-def _made(pixels: Path) -> list[int]:
-    stat = pixels.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def _index(entry: Path) -> dict[str, Any] | None:
     """What is known of a decoded folder; None for one that is not there, not whole, or was changed since."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError):
         index = runtime.read_json(entry / "index.json")
-        return index if index["made"] == _made(entry / "pixels.npy") else None
-    except (OSError, ValueError, KeyError):
-        return None
+        return index if index["made"] == _stamp(entry / "pixels.npy") else None
 
 
 def _build(folder: Path, files: list[File], how: Decoding, entry: Path) -> dict[str, Any]:
+    """Decodes into a folder beside ``entry``, which gets its name when it is whole; returns its index."""
     part = entry.with_suffix(".part")
     shape = (len(files), 3 if how.colour else 1, how.size, how.size)
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with locked(entry.with_suffix(".lock"), f"decoding {folder.name}"):
-            if index := _index(entry):  # another process made it meanwhile
-                return index
-            if entry.exists():
-                print(f"The decoded pictures of {folder.name} are damaged or were changed: they are made anew.")
-            shutil.rmtree(entry, ignore_errors=True)
-            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-            need_room(entry.parent, math.prod(shape), f"decoding the {len(files):,} files of {folder.name}")
+    with locked(entry.with_suffix(".lock"), f"decoding {folder.name}"):
+        if index := _index(entry):  # another process made it meanwhile
+            return index
+        if entry.exists():
+            print(f"The decoded pictures of {folder.name} are damaged or were changed: they are made anew.")
+        for old in (entry, part):  # part: of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        need_room(entry.parent, math.prod(shape), f"decoding the {len(files):,} files of {folder.name}")
+        try:
             part.mkdir()
-            try:
-                runtime.write_json(part / "index.json", _decode_all(folder, files, how, part / "pixels.npy", shape))
-                part.rename(entry)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-            return _index(entry) or {}
-    except Told:
-        raise
-    except OSError as error:
-        raise Told(
-            f"the pictures of {folder} could not be decoded into {entry.parent} ({error.strerror or error}); nothing "
-            "was left there. INPAINTKIT_CACHE may name a folder on another disk."
-        ) from error
+            index = _decode_all(folder, files, how, part / "pixels.npy", shape)
+            runtime.write_json(part / "index.json", index)
+            part.rename(entry)
+        except OSError as error:
+            raise OSError(
+                f"{folder} could not be decoded into {entry.parent} ({error}), where nothing was left. If that disk is "
+                "full or fails, set INPAINTKIT_CACHE to a folder on another."
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return index
 
 
 def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, shape: tuple) -> dict[str, Any]:
-    rows, skipped, seen, notes = [], [], {}, dict.fromkeys(("files skipped", "exact duplicates left out"), 0)
-    enlarged, n = 0, min(8, runtime.cores())
+    rows, skipped, copies, enlarged, seen, n = [], [], 0, 0, {}, min(8, runtime.cores())
     pool: Executor = ThreadPoolExecutor(n)
     if sys.platform == "linux" and len(files) >= FEW:  # elsewhere processes would import everything anew
         pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
@@ -205,25 +201,25 @@ def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, sh
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `read` refuses what it warns of
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for first in range(0, len(files), block):
-            some = [os.path.join(folder, name) for name, *_ in files[first : first + block]]
-            results = pool.map(partial(_one, how), some, chunksize=max(1, min(64, block // (4 * n))))
+            paths = [os.path.join(folder, name) for name, *_ in files[first : first + block]]
+            results = pool.map(partial(_one, how), paths, chunksize=max(1, min(64, block // (4 * n))))
             for row, (picture, small, digest, why) in enumerate(results, first):
                 file.write(picture.data)
                 if not why and digest in seen:  # one in training and one in the test would be a leak
                     why = f"a duplicate of {seen[digest]}"
-                    notes["exact duplicates left out"] += 1
-                elif why:
-                    notes["files skipped"] += 1
+                    copies += 1
+                if why:
+                    skipped.append(f"{files[row][0]}: {why}")
                 else:
                     seen[digest] = files[row][0]
                     rows.append(row)
                     enlarged += small
-                skipped += [f"{files[row][0]}: {why}"] if why else []
                 bar.update()
     if not rows:
         raise ValueError(f"none of the {len(files)} files in {folder} is a usable picture; the first: {skipped[0]}.")
+    notes = {"files skipped": len(skipped) - copies, "exact duplicates left out": copies}
     notes |= {"smaller pictures enlarged": enlarged} if how.enlarge else {}
-    return {"rows": rows, "skipped": skipped, "notes": notes, "made": _made(pixels)}
+    return {"rows": rows, "skipped": skipped, "notes": notes, "made": _stamp(pixels)}
 
 
 def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
@@ -233,5 +229,5 @@ def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
         return picture, small, hashlib.blake2b(picture.data, digest_size=16).digest(), ""
     except ValueError as error:
         return np.zeros((3 if how.colour else 1, how.size, how.size), np.uint8), False, b"", str(error)
-    except OSError as error:  # a disk, not the picture
-        raise Told(f"{path} cannot be read ({error.strerror}); mend that, or move it away.") from error
+    except OSError as error:  # a disk, not the picture; Pillow's own error names no file
+        raise OSError(error.errno, error.strerror, path) from error
