@@ -103,7 +103,7 @@ def decode(source: str | Path | IO[bytes], size: int, **how) -> np.ndarray:
 
     Transparent parts become white. Raises as `read`, and ValueError for a picture that is smaller (unless ``enlarge``).
     """
-    return to_square(source, Decoding(size, **how))[0]
+    return np.ascontiguousarray(to_square(source, Decoding(size, **how))[0])
 
 
 def to_square(source: str | Path | IO[bytes], how: Decoding) -> tuple[np.ndarray, bool]:
@@ -128,4 +128,4 @@ def to_square(source: str | Path | IO[bytes], how: Decoding) -> tuple[np.ndarray
     elif picture.size != square:
         picture = picture.resize(square, Image.Resampling[how.resize.upper()])
     pixels = np.asarray(picture).reshape(how.size, how.size, -1)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), small
+    return pixels.transpose(2, 0, 1), small

@@ -26,7 +26,7 @@ from inpaintkit import runtime
 from inpaintkit.data.reading import Decoding, to_square
 
 File = tuple[str, int, int]  # name, bytes, time of change in ns
-BLOCK = 2**26  # bytes of pixels decoded before they are written, so that a slow disk fills no memory
+ROWS = 64  # pictures that a worker decodes before it writes and reports
 FEW = 128  # fewer files than this are decoded sooner than processes start
 SPARE = 10**8  # bytes of a disk that are left free
 VERSION = 3  # raise it when decoding changes, so that nobody reads what an older one made
@@ -192,29 +192,34 @@ def _build(folder: Path, files: list[File], how: Decoding, entry: Path) -> dict[
 
 def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, shape: tuple) -> dict[str, Any]:
     rows, skipped, copies, enlarged, seen, n = [], [], 0, 0, {}, min(8, runtime.cores())
+    with pixels.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        work = partial(_decode_some, how, pixels, file.tell())
     pool: Executor = ThreadPoolExecutor(n)
     if sys.platform == "linux" and len(files) >= FEW:  # elsewhere processes would import everything anew
         pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
-    block = max(64, BLOCK // math.prod(shape[1:]))
+    paths = [os.path.join(folder, name) for name, *_ in files]
+    starts = range(0, len(files), ROWS)
     bar = tqdm(total=len(files), desc=f"decoding {folder.name}", unit="picture", mininterval=1)
-    with bar, pixels.open("wb") as file, warnings.catch_warnings(), pool:
+    with bar, warnings.catch_warnings(), pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `read` refuses what it warns of
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for first in range(0, len(files), block):
-            paths = [os.path.join(folder, name) for name, *_ in files[first : first + block]]
-            results = pool.map(partial(_one, how), paths, chunksize=max(1, min(64, block // (4 * n))))
-            for row, (picture, small, digest, why) in enumerate(results, first):
-                file.write(picture.data)
-                if not why and digest in seen:  # one in training and one in the test would be a leak
-                    why = f"a duplicate of {seen[digest]}"
-                    copies += 1
-                if why:
-                    skipped.append(f"{files[row][0]}: {why}")
-                else:
-                    seen[digest] = files[row][0]
-                    rows.append(row)
-                    enlarged += small
-                bar.update()
+        try:
+            for first, results in zip(
+                starts, pool.map(work, starts, [paths[i : i + ROWS] for i in starts]), strict=True
+            ):
+                for row, (small, digest, why) in enumerate(results, first):
+                    if not why and digest in seen:  # one in training and one in the test would be a leak
+                        why = f"a duplicate of {seen[digest]}"
+                        copies += 1
+                    if why:
+                        skipped.append(f"{files[row][0]}: {why}")
+                    else:
+                        seen[digest] = files[row][0]
+                        rows.append(row)
+                        enlarged += small
+                bar.update(len(results))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C
     if not rows:
         raise ValueError(f"none of the {len(files)} files in {folder} is a usable picture; the first: {skipped[0]}.")
     notes = {"files skipped": len(skipped) - copies, "exact duplicates left out": copies}
@@ -222,12 +227,23 @@ def _decode_all(folder: Path, files: list[File], how: Decoding, pixels: Path, sh
     return {"rows": rows, "skipped": skipped, "notes": notes, "made": _stamp(pixels)}
 
 
-def _one(how: Decoding, path: str) -> tuple[np.ndarray, bool, bytes, str]:
-    """A file's pixels, whether it was enlarged, a digest of the pixels, and why it cannot be used if so."""
-    try:
-        picture, small = to_square(path, how)
-        return picture, small, hashlib.blake2b(picture.data, digest_size=16).digest(), ""
-    except ValueError as error:
-        return np.zeros((3 if how.colour else 1, how.size, how.size), np.uint8), False, b"", str(error)
-    except OSError as error:  # a disk, not the picture; Pillow's own error names no file
-        raise OSError(error.errno, error.strerror, path) from error
+def _decode_some(
+    how: Decoding, pixels: Path, start: int, first: int, paths: list[str]
+) -> list[tuple[bool, bytes, str]]:
+    """Writes the pictures of ``paths`` to their place in the array, from row ``first`` on. Returns of each whether it
+    was enlarged, a digest of its pixels, and why it cannot be used if so.
+    """
+    array = np.zeros((len(paths), 3 if how.colour else 1, how.size, how.size), np.uint8)
+    told = []
+    for row, path in zip(array, paths, strict=True):
+        try:
+            row[:], small = to_square(path, how)
+            told.append((small, hashlib.sha256(row.data).digest(), ""))
+        except ValueError as error:
+            told.append((False, b"", str(error)))
+        except OSError as error:  # a disk, not the picture; Pillow's own error names no file
+            raise OSError(error.errno, error.strerror, path) from error
+    with pixels.open("r+b") as file:
+        file.seek(start + first * array[0].nbytes)
+        file.write(array.data)
+    return told
