@@ -68,9 +68,9 @@ def flowers102(files: Files) -> Split:
         side: [rows[number] for row in numbers[key] for number in row.tolist() if number in rows]
         for side, key in (("train", "trnid"), ("test", "tstid"))
     }
-    # Where nothing but a draw can say which: ten of every class, as in the list, if its folder tells a flower's class.
+    # Without the list: ten of every class, as in it, if a class has a folder.
     each = 10 if any("/" in name for name in files.names) else None
-    return listed(files, (1020, 6149), lists, "setid.mat", kind=os.path.dirname, each=each)
+    return listed(files, (1020, 6149), lists, "setid.mat", each)
 
 
 def _nearby(folder: Path, name: str) -> Path | None:

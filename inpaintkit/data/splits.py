@@ -28,17 +28,12 @@ class Files:
 
 
 def drawn(
-    files: Files,
-    paper: Numbers = (None, None),
-    *,
-    scene: Callable[[str], str] = str,
-    kind: Callable[[str], str] = str,
-    each: int | None = None,
+    files: Files, paper: Numbers = (None, None), *, scene: Callable[[str], str] = str, each: int | None = None
 ) -> Split:
     """Drawn by the seed, in the ``paper``'s numbers or 70 % and 30 %. Names of one ``scene`` are never parted.
 
     The draw is over all files, so that one which cannot be used does not shuffle the others. ``each``: so many of every
-    ``kind`` of name are for training, unless a number is asked for.
+    folder are for training, unless a number is asked for.
     """
     n_train, n_test = _numbers(files, paper)
     order = np.random.default_rng(files.seed).permutation(len(files.names))
@@ -48,12 +43,12 @@ def drawn(
     train, rest, test, taken = [], [], [], Counter()
     most = each if each and not files.asked[0] else n_train
     for rows in scenes.values():
-        its_kind = kind(files.names[rows[0]])
-        if len(train) + len(rows) > n_train or taken[its_kind] >= most:
+        folder = files.names[rows[0]].rpartition("/")[0]
+        if len(train) + len(rows) > n_train or taken[folder] >= most:
             rest.append(rows)
         else:
             train += rows
-            taken[its_kind] += len(rows)
+            taken[folder] += len(rows)
     for rows in reversed(rest):  # from the end, so that a larger training part meets the test last
         test += reversed(rows) if len(test) + len(rows) <= n_test else ()
     return {"train": train, "test": test[::-1]}, f"drawn, seed {files.seed}"
@@ -65,14 +60,16 @@ def last(files: Files, paper: Numbers) -> Split:
     return {"train": files.rows[:n_train], "test": files.rows[-n_test:]}, "the last by name are the test"
 
 
-def listed(files: Files, paper: tuple[int, int], lists: dict[str, list[int]], called: str, **how) -> Split:
+def listed(
+    files: Files, paper: tuple[int, int], lists: dict[str, list[int]], called: str, each: int | None = None
+) -> Split:
     """The authors' own ``lists`` of rows, of which a number that is asked for is drawn; `drawn` for want of lists."""
     test = set(lists["test"])  # what is in both lists is for the test
     usable = {"train": set(files.rows) - test, "test": test.intersection(files.rows)}
     sides = {side: [i for i in rows if i in usable[side]] for side, rows in lists.items()}
     if not all(sides.values()):
         warnings.warn(f"{files.folder} has no {called} that parts its pictures: they are drawn instead.", stacklevel=5)
-        parts, words = drawn(files, paper, **how)
+        parts, words = drawn(files, paper, each=each)
         return parts, f"{words}, for want of {called}"
     rng, words = np.random.default_rng(files.seed), f"the authors' own ({called})"
     for (side, rows), asked, wanted in zip(sides.items(), files.asked, paper, strict=True):
