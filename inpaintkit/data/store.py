@@ -233,17 +233,18 @@ def _decode_some(
     """Writes the pictures of ``paths`` to their place in the array, from row ``first`` on. Returns of each whether it
     was enlarged, a digest of its pixels, and why it cannot be used if so.
     """
-    array = np.zeros((len(paths), 3 if how.colour else 1, how.size, how.size), np.uint8)
-    told = []
-    for row, path in zip(array, paths, strict=True):
-        try:
-            row[:], small = to_square(path, how)
-            told.append((small, hashlib.sha256(row.data).digest(), ""))
-        except ValueError as error:
-            told.append((False, b"", str(error)))
-        except OSError as error:  # a disk, not the picture; Pillow's own error names no file
-            raise OSError(error.errno, error.strerror, path) from error
+    blank, told = np.zeros((3 if how.colour else 1, how.size, how.size), np.uint8), []
     with pixels.open("r+b") as file:
-        file.seek(start + first * array[0].nbytes)
-        file.write(array.data)
+        file.seek(start + first * blank.nbytes)
+        for path in paths:
+            picture, small, why = blank, False, ""
+            try:
+                picture, small = to_square(path, how)
+            except ValueError as error:
+                why = str(error)
+            except OSError as error:  # a disk, not the picture; Pillow's own error names no file
+                raise OSError(error.errno, error.strerror, path) from error
+            row = picture.tobytes()
+            file.write(row)
+            told.append((small, hashlib.sha256(row).digest(), why))
     return told
