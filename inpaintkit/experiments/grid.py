@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ SLURM = "snakemake-executor-plugin-slurm==2.8.0"
 # machine; seconds of the demo's whole notebook (`make course`), and of a training step at the paper's size
 # (benchmarks/training.py) with the steps of the paper's schedule.
 GFLOPS = 122.0
+GRACE = 60  # seconds in which runs save after a signal
 START_SECONDS = 8  # of a run: imports, pictures, fills
 
 
@@ -229,18 +231,24 @@ def _alone(out: Path):
 
 def _call(command: list[str], lock) -> int:
     """The exit code of Snakemake. It and its runs are a process group, to which Ctrl-C and SIGTERM are passed on: runs
-    save and stop. Raises KeyboardInterrupt then."""
+    save and stop. Raises KeyboardInterrupt then. What has not ended `GRACE` seconds later is killed: a signal at the
+    wrong moment leaves Snakemake 9.27 waiting for itself."""
     came, threads = [], {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=os.environ | threads, start_new_session=True, pass_fds=[lock.fileno()])
 
     def stop(number, _):
-        came.append(number)
+        came.append(time.monotonic())
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)  # SIGINT is ignored below nohup
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    code = None
     try:
-        code = process.wait()
+        while code is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(1)
+            if code is None and came and time.monotonic() > came[-1] + GRACE:
+                os.killpg(process.pid, signal.SIGKILL)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
