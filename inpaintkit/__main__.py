@@ -17,6 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"inpaintkit: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
+        if (error.name or "inpaintkit").startswith("inpaintkit"):  # our own fault
+            raise
         print(f'inpaintkit: {error.name} is missing: pip install "inpaintkit[notebooks]"', file=sys.stderr)
         return 2
 

@@ -74,3 +74,12 @@ def test_ctrl_c_ends_a_run_with_one_sentence_and_the_run_goes_on_later(tmp_path)
     assert process.returncode == 1
     assert said.endswith("\ninpaintkit: stopped; run the same command to continue.\n")
     assert "Traceback" not in said
+
+
+def test_a_command_whose_packages_are_missing_says_what_to_install(monkeypatch, capsys):
+    """An install without the extra `notebooks` has no nbconvert."""
+    monkeypatch.delitem(sys.modules, "inpaintkit.apps.course", raising=False)
+    monkeypatch.setitem(sys.modules, "nbconvert", None)
+    assert __main__.main(["course"]) == 2
+    assert "nbconvert" in (said := capsys.readouterr().err)
+    assert "inpaintkit[notebooks]" in said
