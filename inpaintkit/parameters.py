@@ -17,6 +17,8 @@ from pydantic_core import ErrorDetails
 
 PROFILES = ("smoke", "demo", "paper")
 READINGS = ("as_written", "as_run", "fixed")
+SHIPPED = ("portraits", "photographs")  # the data sets that come with this package or with others
+PLAIN = {"mirror": False, "anneal": False}  # training as all four works do it: no mirror images, no such schedule
 MARK = "# Defaults"  # first line of every notebook's parameters cell
 INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
@@ -42,7 +44,7 @@ class Common(BaseModel):
 
     profile: Literal["smoke", "demo", "paper"] = Field("demo", description="how much data and training")
     dataset: str = Field(
-        "photographs", min_length=1, description="photographs, portraits, folder, or a name in data/README.md"
+        "portraits", min_length=1, description="photographs, portraits, folder, or a name in data/README.md"
     )
     data_dir: str | None = Field(None, min_length=1, description="the folder of pictures, looked into first")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random but the test holes")
@@ -52,7 +54,8 @@ class Common(BaseModel):
     def resolve(cls, given: dict[str, Any]) -> "Common":
         """The parameters as used: default < profile < reading < ``given``. None means "not given".
 
-        With another data set than the profile's, numbers of pictures that were not given become "all there are".
+        With a data set that is neither the profile's nor comes with the packages, numbers of pictures that were not
+        given become "all there are".
         Raises ValueError with one sentence: an unknown name (with the nearest known one), a wrong type, a value out of
         range, a folder without a data set.
         """
@@ -65,7 +68,8 @@ class Common(BaseModel):
         layers = [(f"profile {profile}", cls.profiles.get(profile, {}))]
         layers += [(f"reading {reading}", cls.readings.get(reading, {}))] if reading else []
         usual = cls.profiles.get(profile, {}).get("dataset", cls.model_fields["dataset"].default)
-        if given.get("dataset", usual).partition(":")[0] != usual.partition(":")[0]:
+        kind = given.get("dataset", usual).partition(":")[0]
+        if kind not in (*SHIPPED, usual.partition(":")[0]):
             counts = {name: None for name in ("n_train", "n_test") if name in cls.model_fields and name not in given}
             layers.append(("all there are: another data set", counts))
         values, sources = {}, {}
@@ -73,7 +77,7 @@ class Common(BaseModel):
             values |= layer
             sources |= dict.fromkeys(layer, source)
         cfg = _validated(cls, values)
-        if cfg.data_dir and cfg.dataset.partition(":")[0] in ("photographs", "portraits"):
+        if cfg.data_dir and cfg.dataset.partition(":")[0] in SHIPPED:
             raise ValueError(
                 f"data_dir is {cfg.data_dir!r} but dataset is {cfg.dataset!r}: add dataset='folder' for pictures of "
                 "your own, or the name of a data set."
@@ -149,7 +153,9 @@ class Training(Common):
     n_test: int | None = Field(None, ge=1, le=10**6, description="test pictures; None: all there are")
     size: int = Field(64, ge=8, le=1024, description="side of the pictures, in pixels")
     resize: Literal["bicubic", "bilinear", "nearest"] = Field("bicubic", description="filter (crops are not resized)")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
+    mirror: bool = Field(False, description="mirror about half of each batch of training pictures")
+    anneal: bool = Field(False, description="the learning rate rises for 5 % of the steps, then falls to 0")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: half precision on a GPU")
     experiments: str = Field("none", description="questions to train now: none, all, or names with commas")
 
 

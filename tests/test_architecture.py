@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom; a name stands for a file or a folder
 ]
 SIDEWAYS = {
     ("contracts", "masking"),
+    ("contracts", "runtime"),
     ("patches", "masking"),
     ("viz", "evaluate"),
 }  # otherwise rooms of a layer are apart

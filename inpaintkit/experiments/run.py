@@ -25,11 +25,12 @@ from inpaintkit.parameters import Training
 SCHEMA = 1  # of results.json and of the tables in results/; raise it when a column changes its meaning
 PACKAGE = Path(runtime.__file__).parent
 DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile)  # what broken .npz files raise
-SHARED = ("contracts", "masking", "metrics", "evaluate", "patches", "training")  # what the result of any run depends on
+# What the result of any run depends on.
+SHARED = ("contracts", "masking", "metrics", "evaluate", "fills", "patches", "training")
 
 DATA = {  # the same for each kind of data; all named sets are read as a folder is
     "photographs": ("photographs.py", "embedded_v1.csv"),
-    "portraits": ("portraits.py", "reading.py"),
+    "portraits": ("portraits.py", "reading.py", "photographs.py", "embedded_v1.csv"),
     "folder": ("reading.py", "store.py", "splits.py", "sets.py", "sets.toml"),
 }
 
@@ -69,8 +70,10 @@ def folder(paper: Paper, cfg: Training, images: data.Images) -> Path:
 
 
 def checkpoint_identity(paper: Paper, cfg: Training, images: data.Images) -> dict[str, Any]:
-    """For `training.fit`: what must be the same when a run continues. ``epochs`` may be raised."""
-    fixed = {name: value for name, value in cfg.identifying().items() if name != "epochs"}
+    """For `training.fit`: what must be the same when a run continues. ``epochs`` may be raised where the learning rate
+    does not follow from their number.
+    """
+    fixed = {name: value for name, value in cfg.identifying().items() if name != "epochs" or cfg.anneal}
     return {"paper": paper.id} | fixed | {"training pictures": images.fingerprint["train"], "code": code(paper, cfg)}
 
 
@@ -284,7 +287,7 @@ def _finished(path: Path, paper: Paper, cfg: Training, images: data.Images) -> d
         differing.append("training pictures")
     if not differing:  # a notebook's run is scored again on all holes, and not trained again
         return None if found.get("own_holes_only") else found
-    if differing == ["epochs"] and there["epochs"] < wanted["epochs"]:
+    if differing == ["epochs"] and there["epochs"] < wanted["epochs"] and not cfg.anneal:
         return None
     raise ValueError(f"{path} belongs to another run ({', '.join(differing)} differ): choose another out_dir.")
 
