@@ -57,7 +57,8 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
     earlier = runtime.results_dir() / paper.id / "earlier.csv"
     if earlier.exists():
         table = pd.read_csv(earlier, dtype=str, keep_default_na=False)
-        parts += ["## Earlier runs on real data", EARLIER.replace("\n", " "), markdown(table.loc[:, (table != "").any()])]
+        table = table.loc[:, (table != "").any()]
+        parts += ["## Earlier runs on real data", EARLIER.replace("\n", " "), markdown(table)]
     with runtime.atomic_write(path) as part:
         part.write_text("\n\n".join(parts) + "\n", encoding="utf8")
     return path
