@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 PROFILES = ("smoke", "demo", "paper")
 READINGS = ("as_written", "as_run", "fixed")
+CHOICES = ("profile", "reading", "dataset", "weights")  # what other parameters follow from
 SHIPPED = ("portraits", "photographs")  # the data sets that come with this package or with others
 PLAIN = {"mirror": False, "anneal": False}  # training as all four works do it: no mirror images, no such schedule
 MARK = "# Defaults"  # first line of every notebook's parameters cell
@@ -54,16 +55,17 @@ class Common(BaseModel):
     def resolve(cls, given: dict[str, Any]) -> "Common":
         """The parameters as used: default < profile < reading < ``given``. None means "not given".
 
+        With weights="ours" whatever was not given becomes what these weights were trained with.
         With a data set that is neither the profile's nor comes with the packages, numbers of pictures that were not
         given become "all there are".
         Raises ValueError with one sentence: an unknown name (with the nearest known one), a wrong type, a value out of
-        range, a folder without a data set.
+        range, a folder without a data set, a value that the shipped weights were not trained with.
         """
         given = {name: value for name, value in given.items() if value is not None}
         _known(cls, given)
         if isinstance(given.get("dataset"), str):
             given["dataset"] = current_name(given["dataset"])
-        first = _validated(cls, {n: given[n] for n in ("profile", "reading", "dataset") if n in given})
+        first = _validated(cls, {n: given[n] for n in CHOICES if n in given})
         profile, reading = first.profile, getattr(first, "reading", None)
         layers = [(f"profile {profile}", cls.profiles.get(profile, {}))]
         layers += [(f"reading {reading}", cls.readings.get(reading, {}))] if reading else []
@@ -72,6 +74,8 @@ class Common(BaseModel):
         if kind not in (*SHIPPED, usual.partition(":")[0]):
             counts = {name: None for name in ("n_train", "n_test") if name in cls.model_fields and name not in given}
             layers.append(("all there are: another data set", counts))
+        if getattr(first, "weights", "none") == "ours":
+            layers.append(("the weights", _trained_with(cls, given)))
         values, sources = {}, {}
         for source, layer in (*layers, ("given", given)):
             values |= layer
@@ -145,6 +149,8 @@ class Common(BaseModel):
 class Training(Common):
     """What every notebook takes that trains a network."""
 
+    FREE: ClassVar[tuple[str, ...]] = (*Common.FREE, "weights")
+
     reading: Literal["as_written", "as_run", "fixed"] = Field("fixed", description="the text, the code, or it repaired")
     epochs: int = Field(1, ge=1, le=100_000, description="passes over the training pictures")
     batch_size: int = Field(8, ge=1, le=4096, description="pictures per step")
@@ -155,14 +161,33 @@ class Training(Common):
     resize: Literal["bicubic", "bilinear", "nearest"] = Field("bicubic", description="filter (crops are not resized)")
     mirror: bool = Field(False, description="mirror about half of each batch of training pictures")
     anneal: bool = Field(False, description="the learning rate rises for 5 % of the steps, then falls to 0")
+    weights: Literal["none", "ours"] = Field("none", description="ours: load the kit's weights instead of training")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: half precision on a GPU")
     experiments: str = Field("none", description="questions to train now: none, all, or names with commas")
+
+    def identifying(self) -> dict[str, Any]:
+        """As that of `Common`; a run with loaded weights is another one than that of their training."""
+        return super().identifying() | ({} if self.weights == "none" else {"weights": self.weights})
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """For an unknown name: a question with the nearest known one, or all that there are."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+
+
+def _trained_with(cls: type[Common], given: dict) -> dict:
+    """The parameters of the work's shipped weights. Raises ValueError if others were given."""
+    from inpaintkit import weights  # late: what reads weights knows what parameters are
+
+    trained = weights.parameters(cls.__module__.rpartition(".")[2])
+    for name, value in given.items():
+        if name in trained and trained[name] != value:
+            raise ValueError(
+                f"weights='ours' were trained with {name}={trained[name]!r}, and {value!r} was given: give the same, "
+                "or leave weights out."
+            )
+    return trained
 
 
 def _known(cls: type[Common], given: dict) -> None:

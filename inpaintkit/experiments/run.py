@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, training
+from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, training, weights
 from inpaintkit.contracts import Paper
 from inpaintkit.parameters import Training
 
@@ -132,7 +132,7 @@ def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False,
 def train(
     paper: Paper, cfg: Training, images: data.Images, out: Path, device: torch.device, progress: bool = True
 ) -> tuple[nn.ModuleDict, training.History]:
-    """Builds and trains: (modules, history). What the notebooks write out cell by cell."""
+    """Builds and trains, or loads the shipped weights: (modules, history). Notebooks write it out cell by cell."""
     parts = dict(open_parts(paper, images, device, ("test",)))
     own = next(iter(paper.test_holes(cfg, len(parts["test"])).values())).to(device)
     few = torch.linspace(0, len(own) - 1, min(64, len(own))).long()
@@ -140,6 +140,8 @@ def train(
     masked = masking.apply(image, mask, paper.untouched)
     runtime.seed_everything(cfg.seed)
     modules = paper.build(cfg)
+    if cfg.weights == "ours":
+        return modules.to(device), weights.load(paper.id, modules, paper.kept)
     pictures, fixed_holes = paper.training_set(images.train, cfg)  # pyrefly: ignore[bad-argument-type]  (like a tensor)
     recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
     filler, main = paper.filler(modules, cfg), paper.scores[0]
