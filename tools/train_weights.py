@@ -1,4 +1,4 @@
-"""Trains the weights that ship with the kit and puts them into results/weights/: `python tools/train_weights.py WORK ...`
+"""Trains the weights that ship with the kit, into results/weights/: `python tools/train_weights.py WORK ...`
 
 What each is trained with stands in the table `weights` of its papers/WORK.toml. A training that was stopped continues.
 Only data that may be passed on can be used: the portraits, which are in the public domain.
