@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
+from inpaintkit import shipped
+
 PROFILES = ("smoke", "demo", "paper")
 READINGS = ("as_written", "as_run", "fixed")
 CHOICES = ("profile", "reading", "dataset", "weights")  # what other parameters follow from
@@ -178,9 +180,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _trained_with(cls: type[Common], given: dict) -> dict:
     """The parameters of the work's shipped weights. Raises ValueError if others were given."""
-    from inpaintkit import weights  # late: what reads weights knows what parameters are
-
-    trained = weights.parameters(cls.__module__.rpartition(".")[2])
+    trained = shipped.parameters(cls.__module__.rpartition(".")[2])
     for name, value in given.items():
         if name in trained and trained[name] != value:
             raise ValueError(

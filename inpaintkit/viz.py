@@ -41,8 +41,10 @@ def grid(
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``save`` also writes the figure to a file.
+    bool, are framed in every row; ``save`` also writes the figure to a file. Without rows there is no figure.
     """
+    if not rows:
+        return
     shown = []
     for images in rows.values():
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()

@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from inpaintkit import papers, runtime, training, weights
+from inpaintkit import papers, runtime, shipped, training
 from inpaintkit.experiments import questions, run
 
 LICENCE = "weights: MIT, as the kit; trained on public-domain portraits (data/README.md)"
@@ -19,9 +19,7 @@ LICENCE = "weights: MIT, as the kit; trained on public-domain portraits (data/RE
 def train(paper) -> None:
     cfg = paper.Parameters.resolve(questions.table(paper)["weights"])
     if cfg.dataset != "portraits":
-        raise ValueError(
-            f"dataset must be portraits, and {cfg.dataset!r} is not: other pictures are not ours to pass on."
-        )
+        raise ValueError(f"dataset must be portraits, whose weights may be passed on, and {cfg.dataset!r} is not.")
     folder = runtime.runs_dir("weights/" + paper.id)
     record = run.run(paper, cfg, folder)
     header = training.weights_header(folder / "weights.safetensors")
@@ -35,12 +33,12 @@ def train(paper) -> None:
         "history": json.dumps(record["history"]),
         "made with": json.dumps({name: record[name] for name in ("device", "threads", "seconds", "revision")}),
     }
-    shipped = runtime.results_dir() / "weights"
-    shipped.mkdir(exist_ok=True)
-    path = training.save_weights(shipped / f"{paper.id}.safetensors", modules, paper.kept, header)
+    target = runtime.results_dir() / "weights"
+    target.mkdir(exist_ok=True)
+    path = training.save_weights(target / f"{paper.id}.safetensors", modules, paper.kept, header)
     print(f"{path.name}: {row['score']} {row['mean']:.4f}, {record['seconds']:.0f} s, {path.stat().st_size:,} bytes")
-    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(shipped.glob("*.safetensors"))]
-    with runtime.atomic_write(shipped / weights.SUMS) as part:
+    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(target.glob("*.safetensors"))]
+    with runtime.atomic_write(target / shipped.SUMS) as part:
         part.write_text("".join(sums), encoding="utf8")
 
 

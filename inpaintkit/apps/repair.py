@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import fills, masking, papers, training, weights
+from inpaintkit import fills, masking, papers, shipped, training
 from inpaintkit.apps import photos
 from inpaintkit.contracts import Filler
 
@@ -49,7 +49,7 @@ def trained_network(run: str | Path) -> Filler:
 
     Raises FileNotFoundError or ValueError with one sentence if there is none.
     """
-    run = weights.file(str(run)) if str(run) in papers.PAPERS else Path(run)
+    run = shipped.file(str(run)) if str(run) in papers.PAPERS else Path(run)
     path = run / WEIGHTS if run.is_dir() else run
     if not path.is_file():
         begun = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"

@@ -1,6 +1,7 @@
 """A page per paper, docs/reports/NOTEBOOK.md, from the records alone: set-up, claims, questions, earlier runs."""
 
 import csv
+import json
 import math
 import runpy
 from pathlib import Path
@@ -9,7 +10,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from inpaintkit import evaluate, fills, papers, runtime
+from inpaintkit import evaluate, fills, papers, runtime, shipped
 from inpaintkit.contracts import Paper, Question
 from inpaintkit.experiments import answers, questions, records
 from inpaintkit.experiments.records import Records
@@ -215,7 +216,18 @@ def _demo(recorded: Records) -> dict[str, str]:
         "do nothing": f"{recorded.score(run, 'test', demo.holes, 'nothing'):.4f}",
         "best classic fill": f"{value:.4f} ({fills.label(best)})",
         "training": f"{seconds['seconds'].median():.0f} s, {threads} thread(s)",
+        "shipped weights": _shipped(paper, demo.holes),
     }
+
+
+def _shipped(paper: Paper, holes: str) -> str:
+    """The score of the weights that ship, on the demo's test holes, and how long they were trained; "–" without any."""
+    try:
+        header = shipped.header(paper.id)
+    except FileNotFoundError:
+        return "–"
+    said = json.loads(header["score"])
+    return f"{said['mean']:.4f} ({shipped.parameters(paper.id)['epochs']} epochs)" if said["holes"] == holes else "–"
 
 
 def sizes() -> str:

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, training, weights
-from inpaintkit.contracts import Paper
+from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, shipped, training
+from inpaintkit.contracts import Filler, Paper
 from inpaintkit.parameters import Training
 
 SCHEMA = 1  # of results.json and of the tables in results/; raise it when a column changes its meaning
@@ -141,7 +141,7 @@ def train(
     runtime.seed_everything(cfg.seed)
     modules = paper.build(cfg)
     if cfg.weights == "ours":
-        return modules.to(device), weights.load(paper.id, modules, paper.kept)
+        return modules.to(device), load_ours(paper, modules)
     pictures, fixed_holes = paper.training_set(images.train, cfg)  # pyrefly: ignore[bad-argument-type]  (like a tensor)
     recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
     filler, main = paper.filler(modules, cfg), paper.scores[0]
@@ -248,6 +248,26 @@ def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict,
         "revision": str(runtime.git_revision()),
     }
     return training.save_weights(out / "weights.safetensors", modules, paper.kept, header)
+
+
+def load_ours(paper: Paper, modules: nn.ModuleDict) -> training.History:
+    """Puts the weights that ship into ``modules``; returns the history of their training, without pictures.
+
+    Raises ValueError if the modules are not of the network that they are of, or as `shipped.file` does.
+    """
+    training.load_weights(shipped.file(paper.id), modules, paper.kept)
+    modules.eval()
+    return training.History(**json.loads(shipped.header(paper.id)["history"]))
+
+
+def ours(paper: Paper, device: torch.device | str = "cpu") -> Filler:
+    """The network of a work whose weights ship, ready to fill."""
+    cfg = paper.Parameters().changed(**shipped.parameters(paper.id))
+    modules = paper.build(cfg).to(device)
+    load_ours(paper, modules)
+    filler = paper.filler(modules, cfg)
+    filler.id, filler.label = f"{filler.id}, shipped", f"{filler.label}, shipped weights"
+    return filler
 
 
 def describe(paper: Paper, cfg: Training, modules, images: data.Images, history: training.History, device) -> dict:

@@ -1,7 +1,7 @@
 """The weights that ship with the kit: results/weights/WORK.safetensors, each trained for longer than the demo.
 
 A header says with what: parameters, data, licence, history, score. `sha256.txt` beside them tells a damaged or edited
-file. ``weights="ours"`` in a notebook loads them instead of training, as `repair --method network` does without a run.
+file. ``weights="ours"`` loads them instead of training, and `repair --method network` uses them where no run is named.
 """
 
 import hashlib
@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import safetensors
 
-from inpaintkit import contracts, runtime, training
+from inpaintkit import runtime
 
 SUMS = "sha256.txt"
 OPEN = ("n_test", "precision")  # parameters that may differ from those of the training
@@ -29,28 +29,12 @@ def file(work: str) -> Path:
     return path
 
 
+def header(work: str) -> dict[str, str]:
+    """What the weights file of a work says of itself. Raises as `file` does."""
+    with safetensors.safe_open(file(work), "pt") as opened:
+        return opened.metadata()
+
+
 def parameters(work: str) -> dict[str, Any]:
     """What the shipped network of a work was trained with: {name: value}."""
-    trained = json.loads(training.weights_header(file(work))["parameters"])
-    return {name: value for name, value in trained.items() if name not in OPEN}
-
-
-def filler(paper: contracts.Paper) -> contracts.Filler:
-    """The shipped network of a work, ready to fill."""
-    cfg = paper.Parameters().changed(**parameters(paper.id))
-    modules = paper.build(cfg)
-    load(paper.id, modules, paper.kept)
-    found = paper.filler(modules, cfg)
-    found.id, found.label = f"{found.id}, shipped", f"{found.label}, shipped weights"
-    return found
-
-
-def load(work: str, modules: nn.ModuleDict, kept: tuple[str, ...]) -> training.History:
-    """Puts the shipped weights of a work into ``modules``; returns the history of their training, without pictures.
-
-    Raises ValueError if the modules are not those of `parameters`.
-    """
-    path = file(work)
-    training.load_weights(path, modules, kept)
-    modules.eval()
-    return training.History(**json.loads(training.weights_header(path)["history"]))
+    return {name: value for name, value in json.loads(header(work)["parameters"]).items() if name not in OPEN}
