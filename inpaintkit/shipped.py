@@ -37,4 +37,6 @@ def header(work: str) -> dict[str, str]:
 
 def parameters(work: str) -> dict[str, Any]:
     """What the shipped network of a work was trained with: {name: value}."""
-    return {name: value for name, value in json.loads(header(work)["parameters"]).items() if name not in OPEN}
+    said = header(work)
+    trained = {name: value for name, value in json.loads(said["parameters"]).items() if name not in OPEN}
+    return trained | {"reading": said["reading"]}

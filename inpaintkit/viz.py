@@ -129,7 +129,7 @@ def _show(figure, kind: str, save: str | Path | None, zoom: float = 1) -> None:
     plt.close(figure)
     picture = PIL.Image.open(drawn).convert("RGB")
     if kind == "jpeg":
-        picture.save(buffer, "JPEG", quality=45, optimize=True)
+        picture.save(buffer, "JPEG", quality=40, optimize=True)
     else:
         picture.quantize(128, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
             buffer, "PNG", optimize=True

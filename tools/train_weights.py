@@ -29,6 +29,7 @@ def train(paper) -> None:
     (row,) = (row for row in record["scores"] if own.items() <= row.items())
     header = {name: value for name, value in header.items() if name != "sha256"} | {
         "licence": LICENCE,
+        "reading": cfg.reading,
         "score": json.dumps({name: row[name] for name in ("score", "mean", "n", "holes", "mask", "pictures")}),
         "history": json.dumps(record["history"]),
         "made with": json.dumps({name: record[name] for name in ("device", "threads", "seconds", "revision")}),
