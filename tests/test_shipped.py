@@ -86,6 +86,7 @@ def test_weights_ours_with_other_parameters_names_the_one_that_differs():
         papers.get("autoencoder").Parameters.resolve({"weights": "ours", "side": 16})
 
 
+@pytest.mark.slow
 def test_a_run_with_weights_ours_scores_them_without_training(tmp_path):
     record = run.run("context_encoder", {"weights": "ours", "n_test": 8}, tmp_path, progress=False)
     assert not (tmp_path / "checkpoint.pt").exists()
