@@ -170,7 +170,7 @@ def test_whoever_changes_a_parameter_and_runs_all_again_is_not_refused(name, tmp
         with pytest.raises(CellExecutionError, match="belongs to another run"):
             student.run(**small, out_dir=smoke, seed=3)
         reading = shipped.parameters(WORKS[name].id)["reading"]
-        loaded, steps, _ = student.run(weights="ours", reading=reading)
+        loaded, steps, _ = student.run(weights="ours", reading=reading, anneal=True)
         assert not (Path(loaded) / "checkpoint.pt").exists()
         assert int(steps) > 1000
         # no folder named: another seed, or all defaults, get folders of their own, in which no training is begun here
