@@ -12,7 +12,7 @@ CHOSEN = --paper $(PAPER) --question $(QUESTION) $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: help setup dev course check test lab effects grid report bench lock notebooks
 help:
-	@echo "make course    run every notebook on the photographs that ship with the packages; ends with a page of pictures"
+	@echo "make course    run every notebook on the faces and photographs that ship with the packages; ends with a page of pictures"
 	@echo "make check     style, types and the quick tests: one minute"
 	@echo "make test      run every test"
 	@echo "make lab       open the notebooks in JupyterLab"

@@ -5,6 +5,7 @@ channels lose different pixels, True = hole. Random holes come from a torch.Gene
 """
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from inpaintkit import masking
+from inpaintkit import masking, runtime
+
+WARM_UP = 0.05  # share of the steps in which an annealed learning rate rises
 
 
 class Filler(ABC):
@@ -51,23 +54,28 @@ class Progress:
     epochs: int = 1
 
     @property
+    def total(self) -> int:
+        """All steps of the training."""
+        return self.steps_per_epoch * self.epochs
+
+    @property
     def share(self) -> float:
         """The share of all steps that is done, 0 to 1."""
-        return self.step / (self.steps_per_epoch * self.epochs)
+        return self.step / self.total
 
 
 class Recipe:
-    """What `training.fit` trains. A subclass sets `modules`, `optimisers`, `schedulers` and writes `holes` and `step`.
+    """What `training.fit` trains. A subclass sets `modules` and `optimisers` and writes `holes` and `step`.
 
-    ``fill`` is what stands in the hole of a training picture. `fit` keeps ``progress`` up to date and sets
-    ``precision``; schedulers step once per epoch. ``steps_per_epoch`` is known when the recipe is made.
+    ``fill`` is what stands in the hole of a training picture. `fit` keeps ``progress`` up to date.
+    ``steps_per_epoch`` is known when the recipe is made.
     """
 
     modules: nn.ModuleDict
     optimisers: Mapping[str, torch.optim.Optimizer]
-    schedulers: Mapping[str, torch.optim.lr_scheduler.LRScheduler] = {}
     fill: str = "black"
     precision: torch.dtype | None = None  # of the forward passes; None is float32
+    scaler: torch.amp.GradScaler | None = None  # keeps small gradients above the lowest number of float16
 
     def __init__(self, modules: nn.ModuleDict, cfg, steps_per_epoch: int = 1):
         self.modules, self.cfg = modules, cfg
@@ -76,6 +84,32 @@ class Recipe:
     def holes(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """New holes for a batch of images (B, C, H, W): (B, 1 or C, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} has no holes(images, generator).")
+
+    def rate(self) -> float:
+        """The factor of all learning rates now; it follows from ``progress`` alone, so that nothing has to be saved.
+
+        With ``cfg.anneal`` it rises to 1 during the first 5 % of the steps and falls to 0 along a cosine.
+        """
+        if not self.cfg.anneal:
+            return 1.0
+        rise = min(1.0, (self.progress.step + 1) / (WARM_UP * self.progress.total))
+        return rise * (1 + math.cos(math.pi * self.progress.share)) / 2
+
+    def slow_down(self) -> None:
+        """Sets the learning rates of the next step."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * self.rate()
+
+    def mirrored(
+        self, images: torch.Tensor, fixed: torch.Tensor | None, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """With ``cfg.mirror``: about half of a batch (B, C, H, W) as mirror images, their fixed holes likewise."""
+        if not self.cfg.mirror:
+            return images, fixed
+        turned = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+        flip = lambda x: torch.where(turned, x.flip(3), x)  # noqa: E731
+        return flip(images), fixed if fixed is None else flip(fixed)
 
     def corrupt(
         self, images: torch.Tensor, generator: torch.Generator, fixed: torch.Tensor | None = None
@@ -90,6 +124,12 @@ class Recipe:
         """One training step on (image, masked, mask), backward passes and updates included; returns its losses."""
         raise NotImplementedError(f"{type(self).__name__} has no step(batch, generator).")
 
+    def use(self, precision: str, device: torch.device) -> None:
+        """Sets the precision of what follows: one of `runtime.PRECISIONS`."""
+        self.precision = runtime.PRECISIONS[precision]
+        self.scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+        torch.backends.cudnn.benchmark = True  # all batches have one size: kernels are chosen once, by their times
+
     def autocast(self, device: torch.device):
         """The context of the forward passes and losses: mixed precision, if `fit` was asked for it."""
         if self.precision is None:
@@ -98,9 +138,15 @@ class Recipe:
 
     def update(self, name: str, loss: torch.Tensor) -> None:
         """Backward pass and one step of the optimiser ``name``, outside of `autocast`."""
-        self.optimisers[name].zero_grad()
-        loss.backward()
-        self.optimisers[name].step()
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+            optimiser.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(optimiser)
+            self.scaler.update()
 
 
 @dataclass(frozen=True)

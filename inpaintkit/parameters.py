@@ -15,8 +15,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
+from inpaintkit import shipped
+
 PROFILES = ("smoke", "demo", "paper")
 READINGS = ("as_written", "as_run", "fixed")
+CHOICES = ("profile", "reading", "dataset", "weights")  # what other parameters follow from
+SHIPPED = ("portraits", "photographs")  # the data sets that come with this package or with others
+PLAIN = {"mirror": False, "anneal": False}  # training as all four works do it: no mirror images, no such schedule
 MARK = "# Defaults"  # first line of every notebook's parameters cell
 INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
@@ -52,28 +57,33 @@ class Common(BaseModel):
     def resolve(cls, given: dict[str, Any]) -> "Common":
         """The parameters as used: default < profile < reading < ``given``. None means "not given".
 
-        With another data set than the profile's, numbers of pictures that were not given become "all there are".
+        With weights="ours" whatever was not given becomes what these weights were trained with.
+        With a data set that is neither the profile's nor comes with the packages, numbers of pictures that were not
+        given become "all there are".
         Raises ValueError with one sentence: an unknown name (with the nearest known one), a wrong type, a value out of
-        range, a folder without a data set.
+        range, a folder without a data set, a value that the shipped weights were not trained with.
         """
         given = {name: value for name, value in given.items() if value is not None}
         _known(cls, given)
         if isinstance(given.get("dataset"), str):
             given["dataset"] = current_name(given["dataset"])
-        first = _validated(cls, {n: given[n] for n in ("profile", "reading", "dataset") if n in given})
+        first = _validated(cls, {n: given[n] for n in CHOICES if n in given})
         profile, reading = first.profile, getattr(first, "reading", None)
         layers = [(f"profile {profile}", cls.profiles.get(profile, {}))]
         layers += [(f"reading {reading}", cls.readings.get(reading, {}))] if reading else []
         usual = cls.profiles.get(profile, {}).get("dataset", cls.model_fields["dataset"].default)
-        if given.get("dataset", usual).partition(":")[0] != usual.partition(":")[0]:
+        kind = given.get("dataset", usual).partition(":")[0]
+        if kind not in (*SHIPPED, usual.partition(":")[0]):
             counts = {name: None for name in ("n_train", "n_test") if name in cls.model_fields and name not in given}
             layers.append(("all there are: another data set", counts))
+        if getattr(first, "weights", "none") == "ours":
+            layers.append(("the weights", _trained_with(cls, given)))
         values, sources = {}, {}
         for source, layer in (*layers, ("given", given)):
             values |= layer
             sources |= dict.fromkeys(layer, source)
         cfg = _validated(cls, values)
-        if cfg.data_dir and cfg.dataset.partition(":")[0] in ("photographs", "portraits"):
+        if cfg.data_dir and cfg.dataset.partition(":")[0] in SHIPPED:
             raise ValueError(
                 f"data_dir is {cfg.data_dir!r} but dataset is {cfg.dataset!r}: add dataset='folder' for pictures of "
                 "your own, or the name of a data set."
@@ -141,6 +151,11 @@ class Common(BaseModel):
 class Training(Common):
     """What every notebook takes that trains a network."""
 
+    FREE: ClassVar[tuple[str, ...]] = (*Common.FREE, "weights")
+
+    dataset: str = Field(
+        "portraits", min_length=1, description="portraits, photographs, folder, or a name in data/README.md"
+    )
     reading: Literal["as_written", "as_run", "fixed"] = Field("fixed", description="the text, the code, or it repaired")
     epochs: int = Field(1, ge=1, le=100_000, description="passes over the training pictures")
     batch_size: int = Field(8, ge=1, le=4096, description="pictures per step")
@@ -149,14 +164,33 @@ class Training(Common):
     n_test: int | None = Field(None, ge=1, le=10**6, description="test pictures; None: all there are")
     size: int = Field(64, ge=8, le=1024, description="side of the pictures, in pixels")
     resize: Literal["bicubic", "bilinear", "nearest"] = Field("bicubic", description="filter (crops are not resized)")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
+    mirror: bool = Field(False, description="mirror about half of each batch of training pictures")
+    anneal: bool = Field(False, description="the learning rate rises for 5 % of the steps, then falls to 0")
+    weights: Literal["none", "ours"] = Field("none", description="ours: load the kit's weights instead of training")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: half precision on a GPU")
     experiments: str = Field("none", description="questions to train now: none, all, or names with commas")
+
+    def identifying(self) -> dict[str, Any]:
+        """As that of `Common`; a run with loaded weights is another one than that of their training."""
+        return super().identifying() | ({} if self.weights == "none" else {"weights": self.weights})
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """For an unknown name: a question with the nearest known one, or all that there are."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+
+
+def _trained_with(cls: type[Common], given: dict) -> dict:
+    """The parameters of the work's shipped weights. Raises ValueError if others were given."""
+    trained = shipped.parameters(cls.__module__.rpartition(".")[2])
+    for name, value in given.items():
+        if name in trained and trained[name] != value:
+            raise ValueError(
+                f"weights='ours' were trained with {name}={trained[name]!r}, and {value!r} was given: give the same, "
+                "or leave weights out."
+            )
+    return trained
 
 
 def _known(cls: type[Common], given: dict) -> None:

@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tokenize
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of forward passes; None: no autocast
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # mallopt's names for its options
 
 
@@ -46,10 +48,26 @@ def pick_device() -> torch.device:
 
 
 def pick_precision(device: torch.device, asked: str = "auto") -> str:
-    """``asked``, or for "auto" mixed precision ("bf16") on a GPU that has it (Ampere and later), else "fp32"."""
-    if asked != "auto":
-        return asked
-    return "bf16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+    """``asked``, or for "auto" mixed precision on a GPU ("bf16" from Ampere on, "fp16" before) and "fp32" on a CPU.
+
+    Raises ValueError with one sentence for what a CPU cannot do, or only many times slower.
+    """
+    if device.type == "cuda":
+        best = "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
+        return best if asked == "auto" else asked
+    if asked == "fp16":
+        raise ValueError("precision='fp16' needs a GPU, and there is none: use 'auto' or 'fp32'.")
+    if asked == "bf16" and not cpu_has_bf16():
+        raise ValueError("precision='bf16' needs a GPU or a processor with AVX-512 BF16 or AMX: use 'auto' or 'fp32'.")
+    return "fp32" if asked == "auto" else asked
+
+
+def cpu_has_bf16() -> bool:
+    """Does this processor multiply bfloat16, and does torch use that? Elsewhere bf16 is many times slower than fp32."""
+    with contextlib.suppress(OSError):  # Linux only
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+        return "AVX512" in torch.backends.cpu.get_cpu_capability() and bool({"avx512_bf16", "amx_bf16"} & flags)
+    return False
 
 
 def device_name(device: torch.device) -> str:
@@ -188,13 +206,37 @@ def read_toml(path: str | Path) -> dict:
         raise ValueError(f"{Path(path).name} cannot be read ({error}).") from error
 
 
+def files_hash(*files: Path) -> str:
+    """First 12 hex digits of the SHA-256 of files, the same on Windows."""
+    return _hash((path, path.read_bytes().replace(b"\r\n", b"\n")) for path in files)
+
+
 def code_hash(*files: Path) -> str:
-    """First 12 hex digits of the SHA-256 of source files: tells whether something ran with the same code."""
+    """As `files_hash`, with Python files taken for what they do: comments, docstrings and empty lines do not count."""
+    return _hash((path, _program(path) if path.suffix == ".py" else path.read_bytes()) for path in files)
+
+
+def _hash(contents) -> str:
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path, content in sorted(contents):
         digest.update(path.name.encode())
-        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))  # the same on Windows
+        digest.update(content)
     return digest.hexdigest()[:12]
+
+
+def _program(path: Path) -> bytes:
+    """What a source file does, the same under every version of Python: its tokens without comments and docstrings."""
+    with tokenize.open(path) as file:
+        tokens = [t for t in tokenize.generate_tokens(file.readline) if t.type not in (tokenize.COMMENT, tokenize.NL)]
+    marks = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\x01", tokenize.DEDENT: "\x02"}
+    text, first = "", True  # of a line
+    for token in tokens:
+        if first and token.type in (tokenize.STRING, tokenize.NEWLINE):  # a text that begins a line is a docstring
+            continue
+        text += marks.get(token.type, token.string)
+        first = token.type in marks
+    # From Python 3.12 on the inside of an f-string is tokens, too, without spaces and with single braces.
+    return text.replace(" ", "").replace("{{", "{").replace("}}", "}").encode()
 
 
 # --- provenance -------------------------------------------------------------------------------------------------------

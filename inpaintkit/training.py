@@ -25,8 +25,6 @@ from tqdm.auto import tqdm
 from inpaintkit import runtime
 from inpaintkit.contracts import Progress, Recipe
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
-
 
 @dataclass
 class History:
@@ -85,13 +83,13 @@ def fit(
         OSError: the checkpoint cannot be written.
         KeyboardInterrupt: after saving.
     """
-    _check(images, fixed_holes, batch_size, precision)
     device = torch.device(device)
+    _check(images, fixed_holes, batch_size, precision)
     runtime.keep_freed_memory()
     images = images.to(device)  # once: as uint8 every data set here fits into a GPU's memory
     fixed_holes = fixed_holes if fixed_holes is None else fixed_holes.to(device)
     recipe.modules.to(device)
-    recipe.precision = PRECISIONS[precision]
+    recipe.use(precision, device)
     recipe.progress = Progress(0, len(images) // batch_size, epochs)
     fixed = {"images": len(images), "batch_size": batch_size, "seed": seed, "precision": precision}
     run = _Run(recipe, runtime.generator(seed, device), (identity or {}) | fixed, out_dir)
@@ -116,8 +114,8 @@ def _check(images, fixed_holes, batch_size, precision) -> None:
             f"{len(images)} training pictures make no batch of {batch_size}: add pictures, or choose batch_size from "
             "1 to their number."
         )
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, and {precision!r} is not.")
+    if precision not in runtime.PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(runtime.PRECISIONS)}, and {precision!r} is not.")
     if fixed_holes is not None and (fixed_holes.dtype != torch.bool or len(fixed_holes) != len(images)):
         raise TypeError(f"fixed_holes must be bool, one for each of {len(images)} images.")
 
@@ -125,7 +123,7 @@ def _check(images, fixed_holes, batch_size, precision) -> None:
 def _train(run: "_Run", images, fixed_holes, batch_size, seed, log_every, checkpoint_seconds, progress) -> None:
     """The loop of `fit`."""
     recipe, now = run.recipe, run.progress
-    total = now.steps_per_epoch * now.epochs  # the short rest of an epoch is left out; the next one shuffles anew
+    total = now.total  # the short rest of an epoch is left out; the next one shuffles anew
     recipe.modules.train()  # whatever was done with the networks before
     if now.step == 0:
         run.evaluate(0)
@@ -141,8 +139,10 @@ def _train(run: "_Run", images, fixed_holes, batch_size, seed, log_every, checkp
                 order = torch.randperm(len(images), generator=runtime.generator(seed * 1_000_003 + epoch))
                 order = order.to(images.device)
             chosen = order[batch * batch_size : (batch + 1) * batch_size]
-            image = images[chosen].float() / 255
-            masked, mask = recipe.corrupt(image, run.holes, None if fixed_holes is None else fixed_holes[chosen])
+            image, fixed = images[chosen].float() / 255, None if fixed_holes is None else fixed_holes[chosen]
+            image, fixed = recipe.mirrored(image, fixed, run.holes)
+            masked, mask = recipe.corrupt(image, run.holes, fixed)
+            recipe.slow_down()
             for name, loss in recipe.step((image, masked, mask), run.holes).items():
                 run.sums[name] = run.sums.get(name, 0) + loss.detach()
             now.step += 1
@@ -153,8 +153,6 @@ def _train(run: "_Run", images, fixed_holes, batch_size, seed, log_every, checkp
             if now.step % now.steps_per_epoch == 0 or due:
                 run.history.seconds += time.perf_counter() - started
                 if now.step % now.steps_per_epoch == 0:
-                    for scheduler in recipe.schedulers.values():
-                        scheduler.step()
                     run.evaluate(epoch + 1)
                 if due or interrupted:  # a signal may have come while scores were computed
                     run.save()
@@ -188,7 +186,7 @@ class _Run:
         return {
             "modules": self.recipe.modules,
             **{f"optimiser {name}": optimiser for name, optimiser in self.recipe.optimisers.items()},
-            **{f"scheduler {name}": scheduler for name, scheduler in self.recipe.schedulers.items()},
+            **({"scaler": self.recipe.scaler} if self.recipe.scaler else {}),
         }
 
     def after_epoch(self, epoch: int, monitor, preview) -> None:

@@ -13,33 +13,66 @@ import PIL.Image
 import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
+from matplotlib.collections import LineCollection
 from pandas.io.formats.style import Styler
 
 from inpaintkit import evaluate, runtime
 
-DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 400 KB
+DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 500 KB
+ZOOM, WIDEST = 1.5, 800  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
+FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
+COLOURS = {  # one for each method, in every figure; the networks share theirs
+    "mean of known pixels": "#c7c7c7",
+    "mean of a 2-pixel ring": "#7f7f7f",
+    "normalised 5x5 box": "#8c564b",
+    "harmonic": "#1f77b4",
+    "biharmonic": "#2ca02c",
+    "Telea": "#9467bd",
+    "patch-based, 7x7": "#e377c2",
+} | dict.fromkeys(("autoencoder", "VAE", "context encoder", "SSRGAN", "test", "hole MSE, test"), "#d62728")
 
 
-def grid(rows: dict[str, torch.Tensor], titles: list[str] | None = None, save: str | Path | None = None):
+def grid(
+    rows: dict[str, torch.Tensor],
+    titles: list[str] | None = None,
+    save: str | Path | None = None,
+    holes: torch.Tensor | None = None,
+):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
-    Shown pixel for pixel; those below 60 pixels are enlarged. ``titles`` stand above the columns; ``save`` also writes
-    the figure to a file.
+    Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
+    bool, are framed in every row; ``save`` also writes the figure to a file. Without rows there is no figure.
     """
+    if not rows:
+        return
     shown = []
     for images in rows.values():
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0))
     n, height, width = shown[0].shape[:3]
-    zoom = 80 / height if height < 60 else 1
+    zoom = max(1, min(2, WIDEST // (n * width)))  # a whole number, so that all pixels are equally large
     figure = plt.figure(figsize=(zoom * n * width / DPI, zoom * len(rows) * height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
-    axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="antialiased")
+    axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
+    if holes is not None:
+        edges = _edges(np.pad(holes[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
+        for i in range(len(rows)):
+            axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
-    axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, "jpeg", save)
+    _show(figure, "jpeg", save, ZOOM if zoom > 1 else 1)
+
+
+def _edges(holes: np.ndarray) -> np.ndarray:
+    """The borders of holes (B, H, W), side by side, as line segments (N, 2, 2) in pixels of the row of pictures."""
+    row = np.pad(np.concatenate(list(holes), 1), 1)
+    y, x = np.nonzero(row[1:] != row[:-1])
+    flat = np.stack([np.stack([x - 1.5, y - 0.5], 1), np.stack([x - 0.5, y - 0.5], 1)], 1)
+    y, x = np.nonzero(row[:, 1:] != row[:, :-1])
+    upright = np.stack([np.stack([x - 0.5, y - 1.5], 1), np.stack([x - 0.5, y - 0.5], 1)], 1)
+    return np.concatenate([flat, upright])
 
 
 def _plain(texts: Iterable[str]) -> list[str]:
@@ -60,12 +93,13 @@ def curves(
     """
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
     for label, (x, y, *spread) in series.items():
-        axes.plot(x, y, label=label, marker="o" if len(x) < 20 else None, markersize=3)
+        colour = COLOURS.get(label)
+        axes.plot(x, y, label=label, color=colour, marker="o" if len(x) < 20 else None, markersize=3)
         if spread:
             low, high = ([a + sign * b for a, b in zip(y, spread[0], strict=True)] for sign in (-1, 1))
-            axes.fill_between(x, low, high, alpha=0.25, linewidth=0)
+            axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
     for i, (label, y) in enumerate((levels or {}).items()):
-        axes.axhline(y, linestyle="--", linewidth=1, color=f"C{len(series) + i}", label=label)
+        axes.axhline(y, linestyle="--", linewidth=1, color=COLOURS.get(label, f"C{len(series) + i}"), label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     axes.grid(alpha=0.3)
@@ -80,7 +114,7 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
     width = 0.8 / len(labels)
     for i, label in enumerate(labels):
         x = np.arange(len(groups)) + (i - (len(labels) - 1) / 2) * width
-        axes.bar(x, [group[label] for group in groups.values()], width, label=label)
+        axes.bar(x, [group[label] for group in groups.values()], width, label=label, color=COLOURS.get(label))
     axes.set_xticks(range(len(groups)), groups.keys())
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, axis="y")
@@ -88,20 +122,20 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
     _show(figure, "png", save)
 
 
-def _show(figure, kind: str, save: str | Path | None) -> None:
+def _show(figure, kind: str, save: str | Path | None, zoom: float = 1) -> None:
     """Shows a figure, photographs as JPEG and curves as PNG with few colours (small files), and writes it if asked."""
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=DPI)
     plt.close(figure)
     picture = PIL.Image.open(drawn).convert("RGB")
     if kind == "jpeg":
-        picture.save(buffer, "JPEG", quality=55, optimize=True)
+        picture.save(buffer, "JPEG", quality=40, optimize=True)
     else:
         picture.quantize(128, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
             buffer, "PNG", optimize=True
         )
     if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
-        display(Image(buffer.getvalue(), format=kind))
+        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width)))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
@@ -167,7 +201,11 @@ def _cell(value, digits: int) -> str:
 def recorded(name: str) -> Image | Markdown:
     """The picture of a recorded run (results/NAME.jpg), to be shown before anything is trained."""
     path = runtime.results_dir() / f"{name}.jpg"
-    return Image(filename=str(path)) if path.exists() else Markdown(f"*{name}: no picture recorded yet*")
+    return _large(path) if path.exists() else Markdown(f"*{name}: no picture recorded yet*")
+
+
+def _large(path: Path) -> Image:
+    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width))
 
 
 def show_source(thing) -> Markdown:

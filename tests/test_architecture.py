@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "inpaintkit"
 LAYERS = [  # from the bottom; a name stands for a file or a folder
-    {"contracts", "runtime", "parameters", "masking", "metrics", "patches", "results"},
+    {"contracts", "runtime", "shipped", "parameters", "masking", "metrics", "patches", "results"},
     {"data", "training", "fills", "evaluate", "viz"},
     {"papers"},
     {"experiments"},
@@ -17,7 +17,10 @@ LAYERS = [  # from the bottom; a name stands for a file or a folder
 ]
 SIDEWAYS = {
     ("contracts", "masking"),
+    ("contracts", "runtime"),
     ("patches", "masking"),
+    ("parameters", "shipped"),
+    ("shipped", "runtime"),
     ("viz", "evaluate"),
 }  # otherwise rooms of a layer are apart
 LONGEST = 60  # lines of a function

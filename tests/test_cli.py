@@ -41,7 +41,7 @@ def test_effects_runs_and_records_and_says_why_a_run_is_missing(executed, tmp_pa
         job.folder.mkdir(parents=True)
         (job.folder / "run.log").write_text("training: 10 %\ninpaintkit: the disk is full\n\n")
     assert __main__.main(words) == 1
-    assert len(executed[0][0]) == 8
+    assert len(executed[0][0]) == 7
     said = capsys.readouterr().out
     assert "inpaintkit: the disk is full (all of it: run.log there)\nrecorded\n" in said
 

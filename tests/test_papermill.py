@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from inpaintkit import papers
+from inpaintkit import papers, shipped
 from inpaintkit.experiments import questions
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -157,21 +157,26 @@ def test_whoever_changes_a_parameter_and_runs_all_again_is_not_refused(name, tmp
     monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     student, question = Student(name, tmp_path), next(iter(questions.questions(WORKS[name])))
+    small = {"profile": "smoke", "anneal": False}  # a learning rate that does not follow from the number of epochs
     with student.client.setup_kernel():
         with pytest.raises(CellExecutionError, match="unknown question 'nonsense'"):
-            student.run(profile="smoke", experiments="nonsense")
+            student.run(**small, experiments="nonsense")
         assert not list(tmp_path.rglob("checkpoint.pt")), "refused before the training"
-        smoke, steps, _ = student.run(profile="smoke")
-        assert student.run(profile="smoke") == [smoke, steps, steps], "a finished run is found again"
+        smoke, steps, _ = student.run(**small)
+        assert student.run(**small) == [smoke, steps, steps], "a finished run is found again"
         # a folder that was named: more epochs and questions continue a finished run, another run is refused
-        longer = student.run(profile="smoke", out_dir=smoke, epochs=2, experiments=question)
+        longer = student.run(**small, out_dir=smoke, epochs=2, experiments=question)
         assert longer == [smoke, str(2 * int(steps)), steps]
         with pytest.raises(CellExecutionError, match="belongs to another run"):
-            student.run(profile="smoke", out_dir=smoke, seed=3)
+            student.run(**small, out_dir=smoke, seed=3)
+        reading = shipped.parameters(WORKS[name].id)["reading"]
+        loaded, steps, _ = student.run(weights="ours", reading=reading, anneal=True)
+        assert not (Path(loaded) / "checkpoint.pt").exists()
+        assert int(steps) > 1000
         # no folder named: another seed, or all defaults, get folders of their own, in which no training is begun here
         student.cells = student.cells[: 1 + next(i for i, c in enumerate(student.cells) if "out = " in c.source)]
         student.cells.append(nbformat.v4.new_code_cell("print(out, (out / 'checkpoint.pt').exists())"))
-        for given in ({"profile": "smoke", "seed": 1}, {}):
+        for given in (small | {"seed": 1}, {}):
             other, met_another = student.run(**given)
             assert other != smoke
             assert met_another == "False"

@@ -211,6 +211,7 @@ CLAIMS = [
     {"text": "wide is higher", "changed": {"width": 16}, "is": "higher", "verdict": "holds"},
     {"text": "wide is different", "changed": {"width": 16}, "is": "different", "verdict": "holds"},
     {"text": "faster is lower", "changed": {"lr": 0.5}, "is": "lower", "verdict": "holds"},
+    {"text": "wide is below the mean", "changed": {"width": 16}, "below": "mean", "verdict": "holds"},
 ]
 
 
@@ -220,7 +221,7 @@ def test_claims_hold_or_not_or_are_not_tested(tmp_path, monkeypatch):
     fills = {"nothing": [0.9, 0.9, 1.0], "mean": [0.55, 0.55, 0.55]}
     verdicts = [claim.verdict for claim in answers.claims(study(tmp_path, base, wide, **fills))]
     no, untested = "does not hold", "not tested"
-    assert verdicts == ["holds", no, untested, "holds", no, "holds", untested]
+    assert verdicts == ["holds", no, untested, "holds", no, "holds", untested, "holds"]
     assert {claim.verdict for claim in answers.claims(records.Records(toy.PAPER))} == {untested}
     one_seed = study(tmp_path / "one", {0: base[0]}, {0: wide[0]}, **fills)
     assert {claim.verdict for claim in answers.claims(one_seed)} == {untested}, "one seed is no test of a claim"

@@ -290,7 +290,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path, name, left, words):
 
 def test_methods_have_names_and_folders_and_may_refuse(tmp_path):
     assert repair.method("box").id == "box"
-    for name, folder in (("tela", None), ("nothing", None), ("network", None), ("telea", "runs")):
+    for name, folder in (("tela", None), ("nothing", None), ("telea", "runs")):
         with pytest.raises(ValueError, match="method"):
             repair.method(name, folder)
     with pytest.raises(FileNotFoundError, match="run"):

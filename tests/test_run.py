@@ -93,13 +93,13 @@ def test_a_folder_that_another_process_uses_or_that_cannot_be_made_is_refused(tm
 # --- what makes a run another one -------------------------------------------------------------------------------------
 
 
-def test_a_comment_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
+def test_a_changed_file_voids_the_runs_of_its_own_work_only(tmp_path, monkeypatch):
     works = papers.PAPERS
 
     def codes(name):
-        """Of all works, in a copy of the package in which the file has one comment more."""
+        """Of all works, in a copy of the package in which the file has one line more."""
         copied = Path(shutil.copytree(PACKAGE, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.zip")))
-        (copied / name).write_text((copied / name).read_text(encoding="utf8") + "\n# a comment\n", encoding="utf8")
+        (copied / name).write_text((copied / name).read_text(encoding="utf8") + "\nADDED = 1\n", encoding="utf8")
         monkeypatch.setattr(run, "PACKAGE", copied)
         for id, paper in works.items():
             monkeypatch.setattr(sys.modules[type(paper).__module__], "__file__", str(copied / "papers" / f"{id}.py"))

@@ -37,9 +37,22 @@ def test_cores_are_those_that_the_process_may_use():
         os.sched_setaffinity(0, allowed)
 
 
-def test_precision_is_mixed_only_where_it_was_asked_for():
-    cpu = torch.device("cpu")
-    assert [runtime.pick_precision(cpu, asked) for asked in ("auto", "bf16", "fp32")] == ["fp32", "bf16", "fp32"]
+def test_precision_is_mixed_where_the_device_gains_from_it(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for capable in (False, True):
+        monkeypatch.setattr(runtime, "cpu_has_bf16", lambda capable=capable: capable)
+        assert [runtime.pick_precision(cpu, asked) for asked in ("auto", "fp32")] == ["fp32", "fp32"]
+    assert runtime.pick_precision(cpu, "bf16") == "bf16"
+    for capability, best in (((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert [runtime.pick_precision(gpu, asked) for asked in ("auto", "fp32")] == [best, "fp32"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_precision_that_the_cpu_lacks_is_refused_with_the_remedy(monkeypatch, precision):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.raises(ValueError, match=f"precision='{precision}'.* use 'auto' or 'fp32'"):
+        runtime.pick_precision(torch.device("cpu"), precision)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -115,7 +128,25 @@ def test_code_hash_sees_names_and_contents_and_neither_order_nor_line_ends(tmp_p
     a.write_bytes(b"x = 1\r\n")
     assert runtime.code_hash(a, b) == before
     a.write_bytes(b"x = 1  # more\n")
+    assert runtime.files_hash(a, b) != before
+    assert runtime.code_hash(a, b) == before
+    a.write_bytes(b"x = 10\n")
     assert runtime.code_hash(a, b) != before
+
+
+def test_code_hash_sees_what_changes_the_program_only(tmp_path):
+    path = tmp_path / "a.py"
+
+    def hashed(source):
+        path.write_text(source, encoding="utf8")
+        return runtime.code_hash(path)
+
+    plain = hashed("def f(x):\n    if x:\n        x += 1\n    return f'{x} {{x!r}}'\n")
+    told = '"""Words."""\n\ndef f(x):\n    """Other\n    words."""\n\n    if x:  # why\n        x += 1\n\n'
+    assert hashed(told + "    return f'{x} {{x!r}}'\n") == plain
+    moved = "def f(x):\n    if x:\n        x += 1\n        return f'{x} {{x!r}}'\n"
+    text = "def f(x):\n    if x:\n        x += 1\n    return 'x'\n"
+    assert len({plain, hashed(moved), hashed(text), hashed(text.replace("'x'", "'y'"))}) == 4
 
 
 # --- provenance -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ RUN = {"epochs": 5, "batch_size": 4, "seed": 3, "progress": False, "log_every": 
 
 
 class ToyGan(contracts.Recipe):
-    """Two networks, two optimisers, a scheduler, random holes and dropout: everything that has to survive a restart.
+    """Two networks, two optimisers, a schedule, mirroring, random holes, dropout: all that has to survive a restart.
 
     Keeps what a step sees; raises the signal ``stop`` in step ``stop_at``.
     """
@@ -30,13 +30,13 @@ class ToyGan(contracts.Recipe):
             nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.2), nn.Conv2d(4, 3, 3, padding=1)
         )
         d = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 1, 3))
-        super().__init__(nn.ModuleDict({"g": g, "d": d}), SimpleNamespace(epochs=epochs))
+        cfg = SimpleNamespace(epochs=epochs, mirror=True, anneal=True)
+        super().__init__(nn.ModuleDict({"g": g, "d": d}), cfg)
         self.optimisers = {
             "g": torch.optim.Adam(g.parameters(), 1e-2),
             "d": torch.optim.SGD(d.parameters(), 1e-2, momentum=0.9),
         }
-        self.schedulers = {"g": torch.optim.lr_scheduler.StepLR(self.optimisers["g"], 2, 0.5)}
-        self.seen, self.drawn, self.noise, self.in_train_mode = [], [], [], []
+        self.rates, self.seen, self.drawn, self.noise, self.in_train_mode = [], [], [], [], []
 
     def holes(self, images, generator):
         return masking.square(len(images), images.shape[-1], 4, "random", generator)
@@ -44,6 +44,7 @@ class ToyGan(contracts.Recipe):
     def step(self, batch, generator):
         image, masked, mask = batch
         self.seen.append([FINGERPRINTS[runtime.fingerprint((255 * x).round().byte())] for x in image])
+        self.rates.append([optimiser.param_groups[0]["lr"] for optimiser in self.optimisers.values()])
         self.drawn.append(runtime.fingerprint(mask))
         self.noise.append(torch.rand(()).item())  # the global state, as dropout uses it
         self.in_train_mode.append(self.modules["g"].training)
@@ -61,7 +62,9 @@ class ToyGan(contracts.Recipe):
 
 
 IMAGES = torch.randint(0, 256, (22, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-FINGERPRINTS = {runtime.fingerprint(image): i for i, image in enumerate(IMAGES)}
+FINGERPRINTS = {
+    runtime.fingerprint(x): (i, x is not image) for i, image in enumerate(IMAGES) for x in (image, image.flip(2))
+}
 
 
 def fit(recipe, out_dir=None, **changes):
@@ -106,11 +109,41 @@ def test_one_seed_repeats_a_training_and_another_changes_all_that_is_random(stra
 
 def test_every_epoch_uses_each_picture_once_in_an_order_of_its_own(straight):
     seen = straight[0].seen
-    epochs = [[i for batch in seen[start : start + 5] for i in batch] for start in range(0, 25, 5)]
+    epochs = [[i for batch in seen[start : start + 5] for i, _ in batch] for start in range(0, 25, 5)]
     assert all(len(set(epoch)) == 20 for epoch in epochs), "five batches of four, nothing twice"
     assert set().union(*epochs) == set(range(22)), "what one epoch leaves out is in the next"
     assert len({tuple(epoch) for epoch in epochs}) == 5
     assert len(set(straight[0].drawn)) == 25
+
+
+def test_about_half_of_the_pictures_are_mirrored_with_their_fixed_holes(straight):
+    turned = [mirrored for batch in straight[0].seen for _, mirrored in batch]
+    assert 0.3 < sum(turned) / len(turned) < 0.7
+    holes = torch.zeros(len(IMAGES), 1, 16, 16, dtype=torch.bool)
+    holes[..., :3] = True
+    recipe, both = ToyGan(), set()
+
+    def watch(images, generator, fixed):
+        both.update((seen[1], bool(hole[..., 0].all())) for seen, hole in zip(look(images), fixed, strict=True))
+        return contracts.Recipe.corrupt(recipe, images, generator, fixed)
+
+    look = lambda images: [FINGERPRINTS[runtime.fingerprint((255 * x).round().byte())] for x in images]  # noqa: E731
+    recipe.corrupt = watch
+    fit(recipe, fixed_holes=holes, epochs=1)
+    assert both == {(False, True), (True, False)}
+
+
+def test_an_annealed_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_zero():
+    recipe = ToyGan()
+    recipe.progress, rates = contracts.Progress(0, 100, 1), []
+    for recipe.progress.step in range(101):
+        recipe.slow_down()
+        rates.append([group["lr"] for optimiser in recipe.optimisers.values() for group in optimiser.param_groups])
+    g, d = (torch.tensor(rates).T / 1e-2).tolist()
+    assert g == d
+    assert [g[i] for i in (0, 4, 50, 100)] == pytest.approx([0.2, 0.996, 0.5, 0], abs=1e-3)
+    assert g[:5] == sorted(g[:5])
+    assert g[4:] == sorted(g[4:], reverse=True)
 
 
 def test_losses_fall_and_monitoring_never_leaves_eval_mode_on(straight):
@@ -182,15 +215,22 @@ def test_killed_process_continues_bit_for_bit(tmp_path, straight):
     assert_same_run(recipe, history, straight)
 
 
-def test_finished_run_is_not_trained_again_can_be_extended_and_not_shortened(tmp_path, straight):
-    fit(ToyGan(), tmp_path, epochs=3)
-    again = ToyGan()
+def test_finished_run_is_not_trained_again_can_be_extended_and_not_shortened(tmp_path):
+    def constant():  # an annealed rate follows from the number of epochs
+        recipe = ToyGan()
+        recipe.cfg.anneal = False
+        return recipe
+
+    whole = constant()
+    fit(whole)
+    fit(constant(), tmp_path, epochs=3)
+    again = constant()
     fit(again, tmp_path, epochs=3)
     assert not again.seen
-    longer = ToyGan()
+    longer = constant()
     fit(longer, tmp_path, epochs=5)
     assert len(longer.seen) == 10
-    assert hash_of(longer) == hash_of(straight[0])
+    assert hash_of(longer) == hash_of(whole)
     with pytest.raises(ValueError, match="5 epochs, more than epochs=2"):
         fit(ToyGan(), tmp_path, epochs=2)
 

@@ -44,7 +44,7 @@ def inputs_hash(notebook: Path) -> str:
     package = [path for kind in ("py", "toml", "csv") for path in PACKAGE.rglob(f"*.{kind}")]
     others = [notebook, *runtime.results_dir().rglob("*.*")]
     lock = (runtime.checkout() or Path()) / "requirements.lock"
-    return runtime.code_hash(*package, *others, *([lock] if lock.exists() else []))
+    return runtime.files_hash(*package, *others, *([lock] if lock.exists() else []))
 
 
 def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float = NOTEBOOK_SECONDS) -> str | None:

@@ -67,7 +67,7 @@ def mean_psnr(function: Callable, number: int = 2) -> str:
     return _check(number, function, (pred, image), judge)
 
 
-def stable_rate(function: Callable, number: int = 1) -> str:
+def stable_rate(function: Callable, number: int = 3) -> str:
     """Notebook 01: the learning rate above which gradient descent on the 3x3 regression diverges."""
     x = 255 * torch.rand(400, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     wanted = baselines.largest_stable_rate(x)
@@ -85,7 +85,7 @@ def stable_rate(function: Callable, number: int = 1) -> str:
     return _check(number, function, (x,), judge)
 
 
-def encoder(network: Callable[[], nn.Module], number: int = 2) -> str:
+def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
     """Notebook 01, find the bug: every convolution of the encoder must take part, each with its pooling."""
 
     def run():
@@ -110,7 +110,7 @@ def encoder(network: Callable[[], nn.Module], number: int = 2) -> str:
     return _check(number, run, (), judge)
 
 
-def merged_layers(function: Callable, number: int = 1) -> str:
+def merged_layers(function: Callable, number: int = 3) -> str:
     """Notebook 02: two linear layers with nothing between them are one; which?"""
     generator = torch.Generator().manual_seed(0)
     first, second = (nn.Linear(a, b, dtype=torch.float64) for a, b in ((5, 7), (7, 3)))
@@ -134,7 +134,7 @@ def merged_layers(function: Callable, number: int = 1) -> str:
     return _check(number, function, (first.weight, first.bias, second.weight, second.bias), judge)
 
 
-def luminance_loss(function: Callable, number: int = 2) -> str:
+def luminance_loss(function: Callable, number: int = 4) -> str:
     """Notebook 02, find the bug: the loss against a target of luminance and alpha in [-1, 1]."""
     generator = torch.Generator().manual_seed(0)
     pred, truth = torch.rand(2, 4, 1, 8, 8, generator=generator)
@@ -156,7 +156,7 @@ def luminance_loss(function: Callable, number: int = 2) -> str:
     return _check(number, function, (pred, target), judge)
 
 
-def receptive_field(function: Callable, number: int = 1) -> str:
+def receptive_field(function: Callable, number: int = 3) -> str:
     """Notebook 03: how many pixels one output of a stack of convolutions depends on, from kernels and strides."""
     cases = [([3], [1], 3), ([3, 3], [1, 1], 5), ([4, 4], [2, 2], 10), ([4] * 5, [2] * 5, 94)]
     cases.append(([3] * 5, [2, 2, 2, 1, 1], 47))
@@ -178,7 +178,7 @@ def receptive_field(function: Callable, number: int = 1) -> str:
     return _check(number, lambda: [function(list(kernels), list(strides)) for kernels, strides, _ in cases], (), judge)
 
 
-def centre_mask(function: Callable, number: int = 2) -> str:
+def centre_mask(function: Callable, number: int = 4) -> str:
     """Notebook 03, find the bug: the centre of a picture with a batch dimension, filled with white."""
     picture = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
     wanted = picture.clone()
@@ -197,7 +197,7 @@ def centre_mask(function: Callable, number: int = 2) -> str:
     return _check(number, lambda: function(picture.clone()), (), judge)
 
 
-def unshuffle(function: Callable, number: int = 1) -> str:
+def unshuffle(function: Callable, number: int = 3) -> str:
     """Notebook 04: the pixel shuffle undone, (B, C, r H, r W) -> (B, C r^2, H, W)."""
     small, r = torch.arange(2 * 8 * 3 * 5, dtype=torch.float32).view(2, 8, 3, 5), 2
     large = torch.pixel_shuffle(small, r)
@@ -215,7 +215,7 @@ def unshuffle(function: Callable, number: int = 1) -> str:
     return _check(number, function, (large, r), judge)
 
 
-def mean_nmse(function: Callable, number: int = 2) -> str:
+def mean_nmse(function: Callable, number: int = 4) -> str:
     """Notebook 04, find the bug: mean over images of sum e^2 / sum x^2, from batches of pictures."""
     draw = torch.Generator().manual_seed(0)
     light = [0.2 + 0.8 * torch.rand(n, 1, 1, 1, generator=draw) for n in (40, 40, 5)]

@@ -19,12 +19,13 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import fills, masking, papers, training
+from inpaintkit import fills, masking, papers, shipped, training
 from inpaintkit.apps import photos
 from inpaintkit.contracts import Filler
 
 METHODS = (*(id for id in fills.FILLS if id != "nothing"), "network")
 WEIGHTS = "weights.safetensors"
+SHIPPED = "context_encoder"  # whose weights repair where no run is named
 MARGIN = 32  # pixels around the holes of a crop, and around a tile
 CELL = 256  # side of a tile; holes up to this long are filled together when their centres lie in the same cell
 BATCH = 32  # windows that a network gets at once
@@ -33,20 +34,22 @@ PATCHES = 1_500_000  # source patches of a crop for which the patch-based fill t
 
 
 def method(name: str, run: str | Path | None = None) -> Filler:
-    """The filler of a name of `METHODS`; "network" needs ``run``, see `trained_network`."""
+    """The filler of a name of `METHODS`; for "network" see `trained_network`."""
     if name not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, and {name!r} is not.")
-    if (name == "network") != (run is not None):
-        raise ValueError('method "network" and run go together: let run name the folder of a finished run.')
-    return trained_network(run) if run is not None else fills.FILLS[name]()
+    if run is not None and name != "network":
+        raise ValueError(f"run goes with method network, and method is {name!r}: leave run out.")
+    return trained_network(run or SHIPPED) if name == "network" else fills.FILLS[name]()
 
 
 def trained_network(run: str | Path) -> Filler:
     """The network of a finished run of any work that can repair photographs: of its folder, or of its weights file.
 
+    The id of a work stands for the weights that come with the kit.
+
     Raises FileNotFoundError or ValueError with one sentence if there is none.
     """
-    run = Path(run)
+    run = shipped.file(str(run)) if str(run) in papers.PAPERS else Path(run)
     path = run / WEIGHTS if run.is_dir() else run
     if not path.is_file():
         begun = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"

@@ -25,7 +25,8 @@ __all__ = ["WIDEST_CROP", "Images", "Pictures", "cache_dir", "decode", "open", "
 class Images:
     """A data set, decoded: uint8 (N, C, size, size) and the name of every picture.
 
-    ``test`` is never trained on; ``unseen`` (photographs only) holds whole photographs of which nothing was trained on.
+    ``test`` is never trained on; ``unseen`` holds pictures of another kind: whole photographs of which nothing was
+    trained on, or for the portraits the test crops of the photographs.
     Decoded files are `Pictures`, which stay on disk and are indexed like a tensor; what comes with packages are
     tensors. ``split`` says in words how the parts were made; ``notes`` counts what was left out or changed, and why.
     """
@@ -64,13 +65,13 @@ class Images:
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(names)} {part}" for part, names in self.names.items())
         notes = "".join(f"; {count} {what}" for what, count in self.notes.items() if count)
-        crops = " crops, never resized" if self.unseen is not None else ""
+        crops = " crops, never resized" if self.split == "embedded-v1" else ""
         return f"{self.name}: {counts}, {'x'.join(map(str, self.train.shape[1:]))} uint8{crops}{notes}"
 
 
 def open_for(cfg) -> Images:
     """The data set that a work's parameters name: see `open`."""
-    names = ("data_dir", "size", "colour", "n_train", "n_test", "seed", "resize", "mirror")
+    names = ("data_dir", "size", "colour", "n_train", "n_test", "seed", "resize")
     return open(cfg.dataset, **{name: getattr(cfg, name) for name in names if hasattr(cfg, name)})
 
 
@@ -85,7 +86,6 @@ def open(
     seed: int = 0,
     resize: str = "bicubic",
     aspect: str = "squash",
-    mirror: bool = False,
 ) -> Images:
     """Opens a data set as `Images` of ``size`` x ``size`` pixels, RGB or grey.
 
@@ -100,7 +100,6 @@ def open(
         resize: "bicubic" (antialiased), "bilinear" (as TensorFlow's loader, without antialiasing) or "nearest".
             Photographs are cropped and never resized.
         aspect: "squash" the picture to a square, as the papers do, or "crop" its middle.
-        mirror: portraits only: train on their mirror images, too.
 
     Raises ValueError or OSError with one sentence; unreadable pictures are skipped with a warning that names them.
     """
@@ -108,8 +107,6 @@ def open(
     kind, _, variant = name.partition(":")
     if data_dir is not None and kind in ("portraits", "photographs"):
         raise ValueError(f"dataset={kind!r} needs no data_dir: use 'folder', or the name of a data set.")
-    if mirror and kind != "portraits":
-        raise ValueError(f"mirror is for dataset='portraits', and dataset is {kind!r}: leave it out.")
     for part, n in (("n_train", n_train), ("n_test", n_test)):
         if n is not None and n < 1:
             raise ValueError(f"{part} must be at least 1, or None for all there is, and {n} is not.")
@@ -118,7 +115,9 @@ def open(
         parts, names, notes = open_photographs(variant or None, size, colour, n_train, n_test, seed)
         return Images(name, **parts, names=names, split="embedded-v1", notes=notes)
     if name == "portraits":
-        parts, names = open_portraits(how, n_train, n_test, seed, mirror)
+        parts, names = open_portraits(how, n_train, n_test, seed)
+        photographs, named, _ = open_photographs(None, size, colour, 0, None, 0)
+        parts["unseen"], names["unseen"] = photographs["test"], named["test"]
         return Images(name, **parts, names=names, split="portraits-v1")
     return _open_files(name, data_dir, how, (n_train, n_test), seed)
 

@@ -52,7 +52,7 @@ def open_photographs(only, size, colour, n_train, n_test, seed) -> tuple[dict, d
     """
     if not 8 <= size <= WIDEST_CROP:
         raise ValueError(f"size must lie between 8 and {WIDEST_CROP} for the photographs, and {size} does not.")
-    parts = {"train": [], "test": [], "unseen": []}
+    parts: dict[str, list] = {"train": [], "test": [], "unseen": []}
     for row in regions():
         box = tuple(int(row[side]) for side in ("top", "left", "bottom", "right"))
         if row["part"] == "unseen" or only in (None, row["photograph"]):
@@ -93,7 +93,7 @@ def open_photographs(only, size, colour, n_train, n_test, seed) -> tuple[dict, d
             chosen = sorted(np.random.default_rng(0).permutation(len(crops[part]))[:n_test])
             crops[part], names[part] = ([values[i] for i in chosen] for values in (crops[part], names[part]))
     return (
-        {part: torch.stack(values) for part, values in crops.items()},
+        {part: torch.stack(values) for part, values in crops.items() if values},  # no training crops: n_train=0
         names,
         {"crops dropped as nearly black or flat": dropped},
     )

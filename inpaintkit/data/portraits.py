@@ -17,8 +17,8 @@ SHA256 = "c1d80507a64038d285afa4e99002abd431e33bf5a9c040bf4cb3cd0b07afce75"
 SIDE, TEST = 128, 95  # pixels of every portrait; how many are for the test
 
 
-def open_portraits(how: Decoding, n_train: int | None, n_test: int | None, seed: int, mirror: bool):
-    """The portraits: {part: uint8 (N, C, size, size)} and {part: names}; ``mirror`` doubles the training part.
+def open_portraits(how: Decoding, n_train: int | None, n_test: int | None, seed: int):
+    """The portraits: {part: uint8 (N, C, size, size)} and {part: names}.
 
     The split is the same for every seed, which only chooses among the training portraits if fewer are asked for.
     Raises ValueError for a size or a number that there is not, and for a pack that is not the published one.
@@ -37,7 +37,4 @@ def open_portraits(how: Decoding, n_train: int | None, n_test: int | None, seed:
             rows = np.random.default_rng(draw).permutation(rows)[:asked] if (asked or len(rows)) < len(rows) else rows
             pixels = pool.map(lambda i: to_square(io.BytesIO(files[i]), how)[0], rows)
             parts[part], names[part] = torch.from_numpy(np.stack(list(pixels))), [f"portrait {i:03}" for i in rows]
-    if mirror:
-        parts["train"] = torch.cat([parts["train"], parts["train"].flip(-1)])
-        names["train"] += [f"{name}, mirrored" for name in names["train"]]
     return parts, names

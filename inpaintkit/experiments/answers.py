@@ -150,7 +150,7 @@ def claims(recorded: Records) -> list[Verdict]:
     """Every claim of a work, tested. Raises ValueError for an entry that is no claim."""
     found = []
     for entry in questions.table(recorded.paper).get("claims", []):
-        if not {"text", "verdict"} <= entry.keys() or len({"below", "changed"} & entry.keys()) != 1:
+        if not {"text", "verdict"} <= entry.keys() or not {"below", "changed"} & entry.keys():
             raise ValueError(f"a claim of {recorded.paper.id} needs text, verdict, and below or changed: {entry}.")
         verdict, why = (_below if "below" in entry else _changed)(recorded, entry)
         found.append(Verdict(entry["text"], entry["verdict"], verdict, why))
@@ -158,8 +158,8 @@ def claims(recorded: Records) -> list[Verdict]:
 
 
 def _below(recorded: Records, entry: dict) -> tuple[str, str]:
-    """Is the demo's main score on test lower than a fill's, with every seed, and its interval below 0?"""
-    (demo,) = variants(recorded, Question("claim", "", {"demo": {}}))
+    """Is the main score of the demo (or a change of it) lower than a fill's, with every seed, its interval below 0?"""
+    (demo,) = variants(recorded, Question("claim", "", {"demo": entry.get("changed", {})}))
     if len(demo.runs) < 2:
         return "not tested", ONE_SEED if demo.runs else NOT_RUN
     paper, part = recorded.paper, entry.get("part", "test")

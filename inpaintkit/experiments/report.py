@@ -1,6 +1,7 @@
 """A page per paper, docs/reports/NOTEBOOK.md, from the records alone: set-up, claims, questions, earlier runs."""
 
 import csv
+import json
 import math
 import runpy
 from pathlib import Path
@@ -9,14 +10,15 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from inpaintkit import evaluate, fills, papers, runtime
+from inpaintkit import evaluate, fills, papers, runtime, shipped
 from inpaintkit.contracts import Paper, Question
 from inpaintkit.experiments import answers, questions, records
 from inpaintkit.experiments.records import Records
 from inpaintkit.parameters import READINGS
 
-EARLIER = """Made before today's form of records: with a package that had uncommitted changes, and without values of
-single pictures, so that no interval can be given and no claim rests on them. Readings mean what they meant then."""
+EARLIER = """Made before today's form of records, on parts of the real data sets: with a package that had uncommitted
+changes, and without values of single pictures, so that no interval can be given and no claim rests on them. Readings
+mean what they meant then: networks, learning rates and schedules have changed since."""
 
 
 def root() -> Path:
@@ -56,7 +58,8 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
     earlier = runtime.results_dir() / paper.id / "earlier.csv"
     if earlier.exists():
         table = pd.read_csv(earlier, dtype=str, keep_default_na=False)
-        parts += ["## Earlier runs", EARLIER.replace("\n", " "), markdown(table.loc[:, (table != "").any()])]
+        table = table.loc[:, (table != "").any()]
+        parts += ["## Earlier runs on real data", EARLIER.replace("\n", " "), markdown(table)]
     with runtime.atomic_write(path) as part:
         part.write_text("\n\n".join(parts) + "\n", encoding="utf8")
     return path
@@ -89,7 +92,8 @@ def _section(title: str, table: pd.DataFrame) -> list[str]:
 def _setup(paper: Paper) -> pd.DataFrame:
     """Every parameter in which the paper's scale, the readings and the demo differ."""
     columns = {"demo": paper.Parameters.resolve({})}
-    columns |= {f"paper, {r}": paper.Parameters.resolve({"profile": "paper", "reading": r}) for r in READINGS}
+    readings = dict.fromkeys((*READINGS, *paper.Parameters.readings))
+    columns |= {f"paper, {r}": paper.Parameters.resolve({"profile": "paper", "reading": r}) for r in readings}
     rows = []
     for name, field in paper.Parameters.model_fields.items():
         values = {title: repr(getattr(cfg, name)) for title, cfg in columns.items()}
@@ -212,7 +216,18 @@ def _demo(recorded: Records) -> dict[str, str]:
         "do nothing": f"{recorded.score(run, 'test', demo.holes, 'nothing'):.4f}",
         "best classic fill": f"{value:.4f} ({fills.label(best)})",
         "training": f"{seconds['seconds'].median():.0f} s, {threads} thread(s)",
+        "shipped weights": _shipped(paper, demo.holes),
     }
+
+
+def _shipped(paper: Paper, holes: str) -> str:
+    """The score of the weights that ship, on the demo's test holes, and how long they were trained; "–" without any."""
+    try:
+        header = shipped.header(paper.id)
+    except FileNotFoundError:
+        return "–"
+    said = json.loads(header["score"])
+    return f"{said['mean']:.4f} ({shipped.parameters(paper.id)['epochs']} epochs)" if said["holes"] == holes else "–"
 
 
 def sizes() -> str:

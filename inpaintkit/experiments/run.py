@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, training
-from inpaintkit.contracts import Paper
+from inpaintkit import data, evaluate, fills, masking, metrics, papers, runtime, shipped, training
+from inpaintkit.contracts import Filler, Paper
 from inpaintkit.parameters import Training
 
 SCHEMA = 1  # of results.json and of the tables in results/; raise it when a column changes its meaning
 PACKAGE = Path(runtime.__file__).parent
 DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile)  # what broken .npz files raise
-SHARED = ("contracts", "masking", "metrics", "evaluate", "patches", "training")  # what the result of any run depends on
+# What the result of any run depends on.
+SHARED = ("contracts", "masking", "metrics", "evaluate", "fills", "patches", "training")
 
 DATA = {  # the same for each kind of data; all named sets are read as a folder is
     "photographs": ("photographs.py", "embedded_v1.csv"),
-    "portraits": ("portraits.py", "reading.py"),
+    "portraits": ("portraits.py", "reading.py", "photographs.py", "embedded_v1.csv"),
     "folder": ("reading.py", "store.py", "splits.py", "sets.py", "sets.toml"),
 }
 
@@ -69,8 +70,10 @@ def folder(paper: Paper, cfg: Training, images: data.Images) -> Path:
 
 
 def checkpoint_identity(paper: Paper, cfg: Training, images: data.Images) -> dict[str, Any]:
-    """For `training.fit`: what must be the same when a run continues. ``epochs`` may be raised."""
-    fixed = {name: value for name, value in cfg.identifying().items() if name != "epochs"}
+    """For `training.fit`: what must be the same when a run continues. ``epochs`` may be raised where the learning rate
+    does not follow from their number.
+    """
+    fixed = {name: value for name, value in cfg.identifying().items() if name != "epochs" or cfg.anneal}
     return {"paper": paper.id} | fixed | {"training pictures": images.fingerprint["train"], "code": code(paper, cfg)}
 
 
@@ -129,7 +132,7 @@ def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False,
 def train(
     paper: Paper, cfg: Training, images: data.Images, out: Path, device: torch.device, progress: bool = True
 ) -> tuple[nn.ModuleDict, training.History]:
-    """Builds and trains: (modules, history). What the notebooks write out cell by cell."""
+    """Builds and trains, or loads the shipped weights: (modules, history). Notebooks write it out cell by cell."""
     parts = dict(open_parts(paper, images, device, ("test",)))
     own = next(iter(paper.test_holes(cfg, len(parts["test"])).values())).to(device)
     few = torch.linspace(0, len(own) - 1, min(64, len(own))).long()
@@ -137,6 +140,8 @@ def train(
     masked = masking.apply(image, mask, paper.untouched)
     runtime.seed_everything(cfg.seed)
     modules = paper.build(cfg)
+    if cfg.weights == "ours":
+        return modules.to(device), load_ours(paper, modules)
     pictures, fixed_holes = paper.training_set(images.train, cfg)  # pyrefly: ignore[bad-argument-type]  (like a tensor)
     recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
     filler, main = paper.filler(modules, cfg), paper.scores[0]
@@ -245,6 +250,26 @@ def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict,
     return training.save_weights(out / "weights.safetensors", modules, paper.kept, header)
 
 
+def load_ours(paper: Paper, modules: nn.ModuleDict) -> training.History:
+    """Puts the weights that ship into ``modules``; returns the history of their training, without pictures.
+
+    Raises ValueError if the modules are not of the network that they are of, or as `shipped.file` does.
+    """
+    training.load_weights(shipped.file(paper.id), modules, paper.kept)
+    modules.eval()
+    return training.History(**json.loads(shipped.header(paper.id)["history"]))
+
+
+def ours(paper: Paper, device: torch.device | str = "cpu") -> Filler:
+    """The network of a work whose weights ship, ready to fill."""
+    cfg = paper.Parameters().changed(**shipped.parameters(paper.id))
+    modules = paper.build(cfg).to(device)
+    load_ours(paper, modules)
+    filler = paper.filler(modules, cfg)
+    filler.id, filler.label = f"{filler.id}, shipped", f"{filler.label}, shipped weights"
+    return filler
+
+
 def describe(paper: Paper, cfg: Training, modules, images: data.Images, history: training.History, device) -> dict:
     """What produced a result, for results.json: notebooks and `run` write the same."""
     return {
@@ -284,7 +309,7 @@ def _finished(path: Path, paper: Paper, cfg: Training, images: data.Images) -> d
         differing.append("training pictures")
     if not differing:  # a notebook's run is scored again on all holes, and not trained again
         return None if found.get("own_holes_only") else found
-    if differing == ["epochs"] and there["epochs"] < wanted["epochs"]:
+    if differing == ["epochs"] and there["epochs"] < wanted["epochs"] and not cfg.anneal:
         return None
     raise ValueError(f"{path} belongs to another run ({', '.join(differing)} differ): choose another out_dir.")
 

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from inpaintkit import contracts, evaluate, masking, runtime
-from inpaintkit.parameters import Training
+from inpaintkit.parameters import PLAIN, Training
 from inpaintkit.patches import is_square, put_patch, take_patch
 
 NETWORKS = {  # channels of the first layer; of the bottleneck; of the discriminator's first layer
@@ -31,6 +31,7 @@ NETWORKS = {  # channels of the first layer; of the bottleneck; of the discrimin
     "quarter": {"width": 16, "bottleneck": 128, "width_d": 8},  # the demo
     "smallest": {"width": 8, "bottleneck": 64, "width_d": 8},
 }
+AUTHOR = {"lr": 2e-4} | PLAIN  # what theory section and code share
 WORKERS = 4  # processes of the author's data loader
 # Share of the training in which one network trains alone, before both do.
 WARM_UP = {"none": 0.0, "discriminator": 0.1, "generator": 0.5}
@@ -39,10 +40,12 @@ WARM_UP = {"none": 0.0, "discriminator": 0.1, "generator": 0.5}
 class Parameters(Training):
     """What notebook 03 takes. Defaults: the demo in the reading `fixed`."""
 
-    epochs: int = Field(4, ge=1, le=100_000, description="passes over the training pictures")
+    epochs: int = Field(13, ge=1, le=100_000, description="passes over the training pictures")
     batch_size: int = Field(8, ge=2, le=4096, description="pictures per step")
-    lr: float = Field(2e-4, ge=1e-7, le=1.0, description="Adam's learning rate, of both networks")
-    n_train: int | None = Field(3000, ge=8, le=10**6, description="training pictures; None: all there are")
+    lr: float = Field(4e-4, ge=1e-7, le=1.0, description="Adam's learning rate, of both networks")
+    n_train: int | None = Field(None, ge=8, le=10**6, description="training pictures; None: all there are")
+    mirror: bool = Field(True, description="mirror about half of each batch of training pictures")
+    anneal: bool = Field(True, description="the learning rate rises for 5 % of the steps, then falls to 0")
     size: Literal[64, 128, 256] = Field(64, description="side of the pictures; the hole is half as wide")
     network: Literal["author", "half", "quarter", "smallest"] = Field("quarter", description="how wide")
     head: Literal["patch", "full"] = Field("patch", description="draws the square, or (ours) the whole picture")
@@ -58,11 +61,11 @@ class Parameters(Training):
 
     profiles: ClassVar[dict[str, dict]] = {
         "smoke": {"network": "smallest", "n_train": 64, "n_test": 16, "epochs": 1},
-        "paper": {"dataset": "paris-streetview", "size": 128, "network": "author", "n_train": None, "epochs": 200},
+        "paper": {"dataset": "paris-streetview", "size": 128, "network": "author", "epochs": 200} | AUTHOR,
     }
     readings: ClassVar[dict[str, dict]] = {
-        "as_written": {"mask_train": "random", "mask_channel": True, "adversarial": "cross entropy"},
-        "as_run": {"mask_train": "random", "bn_eps": 0.8, "numpy_seed_bug": True, "preview_mode": "train"},
+        "as_written": AUTHOR | {"mask_train": "random", "mask_channel": True, "adversarial": "cross entropy"},
+        "as_run": AUTHOR | {"mask_train": "random", "bn_eps": 0.8, "numpy_seed_bug": True, "preview_mode": "train"},
     }
 
 

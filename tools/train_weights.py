@@ -1,0 +1,49 @@
+"""Trains the weights that ship with the kit, into results/weights/: `python tools/train_weights.py WORK ...`
+
+What each is trained with stands in the table `weights` of its papers/WORK.toml. A training that was stopped continues.
+Only data that may be passed on can be used: the portraits, which are in the public domain.
+"""
+
+import hashlib
+import json
+import sys
+
+import torch
+
+from inpaintkit import papers, runtime, shipped, training
+from inpaintkit.experiments import questions, run
+
+LICENCE = "weights: MIT, as the kit; trained on public-domain portraits (data/README.md)"
+
+
+def train(paper) -> None:
+    cfg = paper.Parameters.resolve(questions.table(paper)["weights"])
+    if cfg.dataset != "portraits":
+        raise ValueError(f"dataset must be portraits, whose weights may be passed on, and {cfg.dataset!r} is not.")
+    folder = runtime.runs_dir("weights/" + paper.id)
+    record = run.run(paper, cfg, folder)
+    header = training.weights_header(folder / "weights.safetensors")
+    modules = paper.build(cfg)
+    training.load_weights(folder / "weights.safetensors", modules, paper.kept)
+    own = {"part": "test", "holes": record["holes"], "filler": paper.network, "score": paper.scores[0]}
+    (row,) = (row for row in record["scores"] if own.items() <= row.items())
+    header = {name: value for name, value in header.items() if name != "sha256"} | {
+        "licence": LICENCE,
+        "reading": cfg.reading,
+        "score": json.dumps({name: row[name] for name in ("score", "mean", "n", "holes", "mask", "pictures")}),
+        "history": json.dumps(record["history"]),
+        "made with": json.dumps({name: record[name] for name in ("device", "threads", "seconds", "revision")}),
+    }
+    target = runtime.results_dir() / "weights"
+    target.mkdir(exist_ok=True)
+    path = training.save_weights(target / f"{paper.id}.safetensors", modules, paper.kept, header)
+    print(f"{path.name}: {row['score']} {row['mean']:.4f}, {record['seconds']:.0f} s, {path.stat().st_size:,} bytes")
+    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(target.glob("*.safetensors"))]
+    with runtime.atomic_write(target / shipped.SUMS) as part:
+        part.write_text("".join(sums), encoding="utf8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in sys.argv[1:] or papers.PAPERS:
+        train(papers.get(name))
