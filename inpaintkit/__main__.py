@@ -68,11 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("mask", help="a picture of the same size, white where the photograph is to be repaired")
     one.add_argument("-o", "--out", default="Inpainted_Output.png", help="the repaired file (default: %(default)s)")
     one.add_argument("--method", default="telea", help="a classic fill, or network (default: %(default)s)")
-    one.add_argument(
-        "--run",
-        metavar="FOLDER",
-        help="for network: a finished run, or a work (default: context_encoder)",
-    )
+    words = "for network: a finished run, or a work (default: context_encoder)"
+    one.add_argument("--run", metavar="FOLDER", help=words)
     return parser
 
 

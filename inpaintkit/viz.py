@@ -201,10 +201,8 @@ def _cell(value, digits: int) -> str:
 def recorded(name: str) -> Image | Markdown:
     """The picture of a recorded run (results/NAME.jpg), to be shown before anything is trained."""
     path = runtime.results_dir() / f"{name}.jpg"
-    return _large(path) if path.exists() else Markdown(f"*{name}: no picture recorded yet*")
-
-
-def _large(path: Path) -> Image:
+    if not path.exists():
+        return Markdown(f"*{name}: no picture recorded yet*")
     return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width))
 
 

@@ -38,7 +38,7 @@ def test_shipped_weights_score_what_their_header_says_and_less_than_the_best_fil
     test = data.open_for(cfg).test.float() / 255
     mask = next(iter(paper.test_holes(cfg, len(test)).values()))
     assert [runtime.fingerprint(test), runtime.fingerprint(mask)] == [said["pictures"], said["mask"]]
-    fillers = [run.ours(paper), *fills.fills("biharmonic" if work == "ssrgan" else "harmonic")]
+    fillers = [run.shipped_filler(paper), *fills.fills("biharmonic" if work == "ssrgan" else "harmonic")]
     network, fill = evaluate.score(fillers, test, mask, [said["score"]], paper.untouched)
     assert network.mean(said["score"]) == pytest.approx(said["mean"], rel=1e-3)
     pair = ([one.scores[said["score"]].numpy()] for one in (network, fill))
@@ -70,7 +70,7 @@ def test_weights_of_another_network_are_refused():
     paper = papers.get("vae")
     cfg = paper.Parameters.resolve({"network": "smallest"})
     with pytest.raises(ValueError, match="another model"):
-        run.load_ours(paper, paper.build(cfg))
+        run.load_shipped(paper, paper.build(cfg))
 
 
 def test_weights_ours_brings_the_parameters_of_its_training():

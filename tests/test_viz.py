@@ -8,11 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from matplotlib.collections import LineCollection
 from PIL import Image
 
-from inpaintkit import masking, viz
+from inpaintkit import fills, masking, viz
 from inpaintkit.apps import widgets
-from inpaintkit.papers import autoencoder
+from inpaintkit.papers import PAPERS, autoencoder
 
 ROWS = [
     {"filler": "<a>", "hole MSE": 0.25, "test: hole PSNR, dB": 9.123, "seeds": 3, "spread": 0.5},
@@ -108,3 +110,24 @@ def test_own_photograph_in_both_versions_of_ipywidgets(version):
     value = {"red.png": content} if version == 7 else (content,)
     assert widgets._own_photograph(value, 64).shape == (1, 3, 64, 64)
     assert widgets._own_photograph({} if version == 7 else (), 64) is None
+
+
+def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
+    methods = {fill.label for fill in fills.fills()}
+    methods |= {paper.filler(paper.build(cfg), cfg).label for paper in PAPERS.values() for cfg in [paper.Parameters()]}
+    assert set(viz.COLOURS) - methods == {"test", "hole MSE, test"}
+
+
+def test_a_hole_is_framed_where_it_is(monkeypatch):
+    mask = masking.square(2, 8, 4, "centre")
+    drawn = []
+    monkeypatch.setattr(viz, "LineCollection", lambda segments, **_: drawn.append(segments) or LineCollection([]))
+    viz.grid({"a": torch.rand(2, 3, 8, 8), "b": torch.rand(2, 3, 8, 8)}, holes=mask)
+    first, second = drawn
+    for left, column in ((3, 0), (13, 1)):  # in the padded row of pictures, 10 pixels each
+        of_one = first[(first[..., 0].mean(1) // 10) == column]
+        assert of_one[..., 0].min() == left - 0.5
+        assert of_one[..., 0].max() == left + 3.5
+        assert (of_one[..., 1].min(), of_one[..., 1].max()) == (2.5, 6.5)
+        assert len(of_one) == 16  # the border of a 4x4 square
+    assert (second - first == [0, 10]).all()

@@ -7,7 +7,6 @@ the photograph in tiles.
 """
 
 import itertools
-import json
 import time
 import warnings
 from pathlib import Path
@@ -19,9 +18,10 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import fills, masking, papers, shipped, training
+from inpaintkit import fills, masking, papers, shipped
 from inpaintkit.apps import photos
 from inpaintkit.contracts import Filler
+from inpaintkit.experiments.run import trained_filler
 
 METHODS = (*(id for id in fills.FILLS if id != "nothing"), "network")
 WEIGHTS = "weights.safetensors"
@@ -45,28 +45,21 @@ def method(name: str, run: str | Path | None = None) -> Filler:
 def trained_network(run: str | Path) -> Filler:
     """The network of a finished run of any work that can repair photographs: of its folder, or of its weights file.
 
-    The id of a work stands for the weights that come with the kit.
-
-    Raises FileNotFoundError or ValueError with one sentence if there is none.
+    The id of a work stands for the weights that come with the kit. Raises FileNotFoundError or ValueError with one
+    sentence if there is none.
     """
-    run = shipped.file(str(run)) if str(run) in papers.PAPERS else Path(run)
+    run = Path(run)
     path = run / WEIGHTS if run.is_dir() else run
+    if not path.exists() and str(run) in papers.PAPERS:
+        path = shipped.file(str(run))
     if not path.is_file():
         begun = "its training is not finished" if (run / "checkpoint.pt").exists() else "it is no finished run"
         why = f"holds no {WEIGHTS} ({begun})" if run.exists() else "does not exist"
         raise FileNotFoundError(f"run {run} {why}: name the folder of a finished run.")
-    header = training.weights_header(path)
-    try:
-        paper = papers.get(header["paper"])
-        cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"run {run} was not saved by this version of the kit ({error}): train it again.") from error
-    modules = paper.build(cfg)
-    filler = paper.filler(modules, cfg)
+    paper, filler = trained_filler(path)
     if problem := _unfit(filler):
         able = ", ".join(paper.id for paper in papers.PAPERS.values() if not _unfit(_untrained(paper)))
         raise ValueError(f"run {run} is one of {paper.id}, which {problem}: photographs are repaired by {able}.")
-    training.load_weights(path, modules, paper.kept)
     return filler
 
 

@@ -141,7 +141,7 @@ def train(
     runtime.seed_everything(cfg.seed)
     modules = paper.build(cfg)
     if cfg.weights == "ours":
-        return modules.to(device), load_ours(paper, modules)
+        return modules.to(device), load_shipped(paper, modules)
     pictures, fixed_holes = paper.training_set(images.train, cfg)  # pyrefly: ignore[bad-argument-type]  (like a tensor)
     recipe = paper.recipe(modules, cfg, len(pictures) // cfg.batch_size)
     filler, main = paper.filler(modules, cfg), paper.scores[0]
@@ -250,22 +250,35 @@ def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict,
     return training.save_weights(out / "weights.safetensors", modules, paper.kept, header)
 
 
-def load_ours(paper: Paper, modules: nn.ModuleDict) -> training.History:
+def load_shipped(paper: Paper, modules: nn.ModuleDict) -> training.History:
     """Puts the weights that ship into ``modules``; returns the history of their training, without pictures.
 
-    Raises ValueError if the modules are not of the network that they are of, or as `shipped.file` does.
+    Raises ValueError for modules of another network, and as `shipped.file` does.
     """
     training.load_weights(shipped.file(paper.id), modules, paper.kept)
     modules.eval()
     return training.History(**json.loads(shipped.header(paper.id)["history"]))
 
 
-def ours(paper: Paper, device: torch.device | str = "cpu") -> Filler:
-    """The network of a work whose weights ship, ready to fill."""
-    cfg = paper.Parameters().changed(**shipped.parameters(paper.id))
+def trained_filler(path: Path, device: torch.device | str = "cpu") -> tuple[Paper, Filler]:
+    """The work and the network of a weights file, ready to fill.
+
+    Raises ValueError with one sentence for a file that is damaged or was not saved by this version.
+    """
+    header = training.weights_header(path)
+    try:
+        paper = papers.get(header["paper"])
+        cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} was not saved by this version of the kit ({error}): train it again.") from error
     modules = paper.build(cfg).to(device)
-    load_ours(paper, modules)
-    filler = paper.filler(modules, cfg)
+    training.load_weights(path, modules, paper.kept)
+    return paper, paper.filler(modules, cfg)
+
+
+def shipped_filler(paper: Paper, device: torch.device | str = "cpu") -> Filler:
+    """The network of a work whose weights ship, ready to fill. Raises as `shipped.file` does."""
+    _, filler = trained_filler(shipped.file(paper.id), device)
     filler.id, filler.label = f"{filler.id}, shipped", f"{filler.label}, shipped weights"
     return filler
 
