@@ -123,6 +123,8 @@ def test_portraits_are_parted_the_same_way_whatever_the_seed_which_chooses_fewer
     assert (names["train"], names["test"]) == ("62c7d002838c", "92e9c00411ec")
     assert images.names["unseen"] == data.open("photographs", size=size, n_train=8).names["test"]
     assert images.describe() == other.describe()
+    assert len(few.unseen) == len(few.names["unseen"]) == 10
+    assert set(few.names["unseen"]) < set(images.names["unseen"])
     again, chosen = (data.open("portraits", size=size, n_train=20, n_test=10, seed=seed).names for seed in (0, 1))
     assert again["test"] == chosen["test"] == few.names["test"]
     assert again["train"] != chosen["train"] == few.names["train"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from inpaintkit import parameters, runtime
@@ -94,7 +95,7 @@ def open(
             the papers' sets, as "flowers102" or with another of its splits "caltech101:objects" (sets.py).
         data_dir: for "folder", the tree of pictures. A named set is looked for there, then in the cache, then fetched.
         n_train, n_test: None means all there is (photographs: 4,000 random training crops; folder: 70 % and 30 %; a
-            named set: the paper's numbers), and what that comes to is printed.
+            named set: the paper's numbers), and what that comes to is printed. ``n_test`` also limits the unseen part.
         seed: chooses the training crops, or draws the split. Tests of portraits and photographs do not
             depend on it.
         resize: "bicubic" (antialiased), "bilinear" (as TensorFlow's loader, without antialiasing) or "nearest".
@@ -117,7 +118,9 @@ def open(
     if name == "portraits":
         parts, names = open_portraits(how, n_train, n_test, seed)
         photographs, named, _ = open_photographs(None, size, colour, 0, None, 0)
-        parts["unseen"], names["unseen"] = photographs["test"], named["test"]
+        crops = len(named["test"])
+        rows = np.linspace(0, crops - 1, min(n_test or crops, crops)).astype(int)
+        parts["unseen"], names["unseen"] = photographs["test"][rows], [named["test"][i] for i in rows]
         return Images(name, **parts, names=names, split="portraits-v1")
     return _open_files(name, data_dir, how, (n_train, n_test), seed)
 
