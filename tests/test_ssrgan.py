@@ -85,6 +85,18 @@ def test_what_the_networks_see_and_that_both_ranges_come_out_between_0_and_1(til
     assert torch.equal(seen["judge"], signed)
 
 
+def test_a_network_that_starts_from_the_box_begins_as_the_box_and_never_changes_known_pixels(tiles):
+    net, mask = small(start="box", mask_channels=3), masking.pixels(4, 16, 0.5, runtime.generator(1))
+    masked = masking.apply(tiles, mask, "black")
+    assert torch.equal(net(masked, mask), fills.Box()(masked, mask))
+    nn.init.normal_(net.last.weight)
+    with torch.no_grad():
+        later = net(masked, mask)
+    known = ~mask.expand_as(tiles)
+    assert torch.equal(later[known], tiles[known])
+    assert not torch.equal(later[~known], fills.Box()(masked, mask)[~known])
+
+
 def test_a_block_adds_to_what_came_in_and_so_does_the_chain_of_blocks(tiles):
     block, net = ssrgan.Block(8).eval(), small().eval()
     x = torch.randn(2, 8, 6, 6, generator=runtime.generator(0))

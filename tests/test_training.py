@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -194,6 +195,31 @@ def test_a_signal_that_comes_while_scores_are_computed_loses_nothing(tmp_path, s
     recipe = ToyGan()
     assert fit(recipe, tmp_path).resumed_from >= 5
     assert hash_of(recipe) == hash_of(straight[0])
+
+
+def test_small_gradients_survive_fp16():
+    net = nn.Linear(1, 1, bias=False)
+    recipe = contracts.Recipe(nn.ModuleDict({"net": net}), SimpleNamespace(epochs=1))
+    recipe.optimisers = {"sgd": torch.optim.SGD(net.parameters(), lr=1)}
+    nn.init.zeros_(net.weight)
+    recipe.use("fp16", torch.device("cpu"))
+    with recipe.autocast(torch.device("cpu")):
+        output = net(torch.ones(1, 1))
+    recipe.update("sgd", output.float().sum() * 1e-8)  # float16 ends at 6e-8
+    assert net.weight.item() == pytest.approx(-1e-8, rel=0.01)
+
+
+def test_an_interrupted_fp16_run_continues_with_the_scale_that_it_had(tmp_path, monkeypatch):
+    scaler = functools.partial(torch.amp.GradScaler, init_scale=1024, growth_interval=20)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    whole, stopped, recipe = ToyGan(), ToyGan(), ToyGan()
+    history = fit(whole, precision="fp16")
+    assert whole.scaler.get_scale() > 1024
+    stopped.stop_at = 13
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, tmp_path, precision="fp16")
+    assert_same_run(recipe, fit(recipe, tmp_path, precision="fp16"), (whole, history))
+    assert recipe.scaler.state_dict() == whole.scaler.state_dict()
 
 
 @pytest.mark.slow
