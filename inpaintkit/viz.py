@@ -3,13 +3,14 @@
 import html
 import inspect
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import PIL.Image
+import PIL.ImageDraw
 import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
@@ -22,13 +23,14 @@ DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 5
 ZOOM, WIDEST = 1.5, 800  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs
-    "mean of known pixels": "#c7c7c7",
+    "mean of known pixels": "#bcbd22",
     "mean of a 2-pixel ring": "#7f7f7f",
     "normalised 5x5 box": "#8c564b",
     "harmonic": "#1f77b4",
     "biharmonic": "#2ca02c",
     "Telea": "#9467bd",
     "patch-based, 7x7": "#e377c2",
+    "truth": "black",
 } | dict.fromkeys(("autoencoder", "VAE", "context encoder", "SSRGAN", "test", "hole MSE, test"), "#d62728")
 
 
@@ -62,7 +64,102 @@ def grid(
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, "jpeg", save, ZOOM if zoom > 1 else 1)
+    _show(figure, f"Rows of pictures: {', '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+
+
+def equation(*terms: str | tuple[str, torch.Tensor]):
+    """An equation of pictures: signs, and pairs of a label and one picture (C, H, W) or (1, C, H, W)."""
+    pictures = [term for term in terms if not isinstance(term, str)]
+    widths = [0.35 if isinstance(term, str) else 1 for term in terms]
+    unit = WIDEST / DPI / max(sum(widths), 4)
+    figure, row = plt.subplots(
+        1, len(terms), figsize=(unit * sum(widths), 1.2 * unit), dpi=DPI, width_ratios=widths, layout="tight"
+    )
+    for axes, term in zip(row, terms, strict=True):
+        if isinstance(term, str):
+            axes.axis("off")
+            axes.text(0.5, 0.5, term, ha="center", va="center", fontsize=20, transform=axes.transAxes)
+            continue
+        picture = term[1].detach().float().cpu().clamp(0, 1)
+        array = picture.reshape(-1, *picture.shape[-2:]).expand(3, -1, -1).permute(1, 2, 0).numpy()
+        axes.imshow(array, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(term[0], fontsize=9)
+    words = " ".join(term if isinstance(term, str) else term[0] for term in terms)
+    _show(figure, f"{len(pictures)} pictures as an equation: {words}", kind="jpeg", zoom=ZOOM)
+
+
+def trace(layers: dict[str, Callable], x: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """What a chain of layers makes of a batch ``x``, as shapes without the batch: {"input": ..., label: ...}."""
+    shapes = {"input": tuple(x.shape[1:])}
+    for label, layer in layers.items():
+        x = layer(x)
+        shapes[label] = tuple(x.shape[1:])
+    return shapes
+
+
+def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, int] | None = None, highlight: Iterable[str] = ()):
+    """A network as boxes, one per tensor: {label: (C, H, W) or (numbers,)}, as `trace` returns them.
+
+    A box is as high as its picture and as wide as it has channels (both on a scale that bends); a vector is a bar.
+    ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say.
+    """
+    figure, axes = plt.subplots(figsize=(WIDEST / DPI, 2.6), dpi=DPI)
+    x = 0.0
+    for label, (channels, *size) in shapes.items():
+        width, height = (0.12 + 0.1 * np.log2(channels), size[0] ** 0.5) if size else (0.18, channels**0.5 / 4)
+        box = plt.Rectangle((x, -height / 2), width, height, facecolor="#f4a582" if label in highlight else "#92c5de")
+        box.set_edgecolor("#333333")
+        axes.add_patch(box)
+        top, middle = (
+            max(size[0] if size else channels / 16 for channels, *size in shapes.values()) ** 0.5,
+            x + width / 2,
+        )
+        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=8)
+        axes.text(middle, -top / 2 - 0.5, "x".join(map(str, (channels, *size))), ha="center", va="top", fontsize=8)
+        if weights and label in weights:
+            axes.text(middle, -top / 2 - 2, f"{weights[label]:,}", ha="center", va="top", fontsize=7, color="#b2182b")
+        x += width + 0.75
+        axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
+    axes.texts[-1].remove()  # no arrow after the last box
+    axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
+    axes.axis("off")
+    _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
+
+
+def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
+    """A dot for every picture, a row for every method: {label: a value per picture}; a bar marks the mean."""
+    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.35 * len(values)), dpi=DPI)
+    for row, (label, of_pictures) in enumerate(values.items()):
+        array = np.asarray(torch.as_tensor(of_pictures).cpu(), dtype=float)
+        spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(array))  # apart, so that dots can be counted
+        axes.scatter(array, row + spread, s=12, alpha=0.6, color=COLOURS.get(label, f"C{row}"), linewidths=0)
+        axes.plot([array.mean()] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.5)
+    axes.set_yticks(range(len(values)), _plain(values))
+    axes.set(xlabel=xlabel, xscale="log" if log else "linear")
+    axes.invert_yaxis()
+    axes.grid(alpha=0.3, axis="x")
+    _show(figure, f"{xlabel} of every picture, by method: {', '.join(values)}")
+
+
+def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7):
+    """Pictures that change: {caption: images (B, C, H, W)}, one frame each, all of one size; repeated for ever.
+
+    It is an animated PNG. Viewers that do not animate show its first frame, so that is the last one of ``frames``.
+    """
+    drawn, last = [], list(frames.items())[-1]
+    for caption, images in (last, *frames.items()):
+        row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
+        row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
+        sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
+        sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
+        PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black")
+        palette = drawn[0] if drawn else None  # one for all: what does not change has the same numbers
+        drawn.append(sheet.quantize(64, dither=PIL.Image.Dither.NONE, palette=palette))
+    buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
+    drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
+    alt = f"An animation: {', '.join(frames)}"
+    display(Image(buffer.getvalue(), format="png", width=2 * drawn[0].width, alt=alt))
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:
@@ -104,7 +201,7 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _show(figure, "png", save)
+    _show(figure, f"{ylabel} against {xlabel}: {', '.join([*series, *(levels or {})])}", save)
 
 
 def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):
@@ -119,10 +216,10 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _show(figure, "png", save)
+    _show(figure, f"{ylabel} of {', '.join(labels)}, by {', '.join(groups)}", save)
 
 
-def _show(figure, kind: str, save: str | Path | None, zoom: float = 1) -> None:
+def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", zoom: float = 1) -> None:
     """Shows a figure, photographs as JPEG and curves as PNG with few colours (small files), and writes it if asked."""
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=DPI)
@@ -135,7 +232,7 @@ def _show(figure, kind: str, save: str | Path | None, zoom: float = 1) -> None:
             buffer, "PNG", optimize=True
         )
     if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
-        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width)))
+        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), alt=alt))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
@@ -203,7 +300,7 @@ def recorded(name: str) -> Image | Markdown:
     path = runtime.results_dir() / f"{name}.jpg"
     if not path.exists():
         return Markdown(f"*{name}: no picture recorded yet*")
-    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width))
+    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), alt=f"Recorded pictures of {name}")
 
 
 def show_source(thing) -> Markdown:

@@ -20,9 +20,9 @@ NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in sorted((RO
 WORKS = {paper.notebook: paper for paper in papers.PAPERS.values()}
 COMMON = ["What you will learn", "Set-up", "1 The problem", "2 The idea"]
 TRAINING = ["3 The network", "4 The loss and the step", "5 Training", "6 Results", "7 What differs from the paper"]
-VOCABULARY = ["3 SSIM, term by term", "4 Which window?", "5 Which average, which range, which pixels?", "6 Results"]
-VOCABULARY += ["7 What differs from the papers"]
 END = ["8 Exercises", "9 Summary", "References"]
+VOCABULARY = ["3 Scores of pixels", "4 SSIM", "5 What differs from the papers", "6 Play", "7 Exercises", "8 Summary"]
+SHORT = ["00_masks_and_metrics"]  # those within the limits; the others are still to be rewritten
 IGNORED = "nbval-ignore-output"  # nbval runs such a cell, and compares nothing
 RECORDS = re.compile(r"\b(answers|records|recorded)\.|grid\.loop")
 # What another machine or another hour makes differ: trained weights, seconds, the device, a widget, the last digits of
@@ -64,7 +64,18 @@ def test_there_is_a_notebook_for_every_work_and_one_of_vocabulary():
 def test_headings_follow_the_template(name):
     prose = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
     headings = re.findall(r"^## (.+)$", prose, flags=re.MULTILINE)
-    assert headings == COMMON + (TRAINING if name in WORKS else VOCABULARY) + END
+    assert headings == COMMON + (TRAINING + END if name in WORKS else [*VOCABULARY, "References"])
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_notebook_fits_into_an_hour_and_its_sentences_into_a_breath(name):
+    prose = "\n\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+    text = re.sub(r"\$\$.*?\$\$|^\|.*$", "", prose.split("## References")[0], flags=re.DOTALL | re.MULTILINE)
+    sentences = re.split(r"(?<=[.!?:])\s+|\n\s*\n|\n- ", text)
+    assert [sentence for sentence in sentences if len(sentence.split()) > 30] == []
+    assert len(prose.split()) <= 2200
+    assert len(NOTEBOOKS[name].cells) <= 50
+    assert sum("viz.Table" in cell.source for cell in code_cells(name)) <= 6
 
 
 @every_notebook

@@ -115,7 +115,7 @@ def test_own_photograph_in_both_versions_of_ipywidgets(version):
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
     methods = {fill.label for fill in fills.fills()}
     methods |= {paper.filler(paper.build(cfg), cfg).label for paper in PAPERS.values() for cfg in [paper.Parameters()]}
-    assert set(viz.COLOURS) - methods == {"test", "hole MSE, test"}
+    assert set(viz.COLOURS) - methods == {"truth", "test", "hole MSE, test"}
 
 
 def test_a_hole_is_framed_where_it_is(monkeypatch):
@@ -131,3 +131,53 @@ def test_a_hole_is_framed_where_it_is(monkeypatch):
         assert (of_one[..., 1].min(), of_one[..., 1].max()) == (2.5, 6.5)
         assert len(of_one) == 16  # the border of a 4x4 square
     assert (second - first == [0, 10]).all()
+
+
+# --- figures that explain ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    seen = []
+    monkeypatch.setattr(viz, "display", seen.append)
+    return seen
+
+
+def test_every_figure_says_in_words_what_it_shows(shown):
+    picture, mask = torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
+    viz.equation(("truth", picture[0]), "×", ("known", mask[0]), "=", ("masked", picture[:1]))
+    viz.strips({"harmonic": torch.rand(5) + 0.1, "ring": torch.rand(5) + 0.1}, "hole MSE")
+    viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"])
+    viz.grid({"truth": picture})
+    viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE")
+    viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
+    words = [
+        "truth × known = masked",
+        "harmonic, ring",
+        r"code \(16,\)",
+        "truth",
+        "hole MSE against epoch: test",
+        "smooth",
+    ]
+    assert len(shown) == len(words)
+    for figure, said in zip(shown, words, strict=True):
+        assert re.search(said, figure.alt)
+        assert Image.open(io.BytesIO(figure.data)).width > 50
+
+
+def test_an_animation_has_a_frame_for_every_caption_and_begins_with_the_last_one(shown):
+    frames = {f"round {i}": torch.full((2, 3, 8, 8), i / 3) for i in range(4)}
+    viz.animation(frames)
+    picture = Image.open(io.BytesIO(shown[0].data))
+    assert picture.n_frames == 5
+
+    def grey(frame):
+        picture.seek(frame)
+        return picture.convert("RGB").getpixel((5, 18))[0]
+
+    assert [round(grey(frame) / 85) for frame in range(5)] == [3, 0, 1, 2, 3]
+
+
+def test_a_trace_names_what_every_layer_returns():
+    layers = {"conv": torch.nn.Conv2d(3, 4, 3, stride=2), "flat": torch.nn.Flatten()}
+    assert viz.trace(layers, torch.zeros(2, 3, 9, 9)) == {"input": (3, 9, 9), "conv": (4, 4, 4), "flat": (64,)}

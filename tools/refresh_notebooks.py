@@ -59,6 +59,6 @@ def refresh(path: Path) -> None:
 
 if __name__ == "__main__":
     chosen = sys.argv[1:]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         if not chosen or path.stem in chosen:
             refresh(path)

@@ -1,0 +1,212 @@
+"""Checks of the exercises of notebook 00."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from inpaintkit import fills, masking, metrics
+from inpaintkit.apps.exercises import OPEN, check
+
+
+def coverage(guess: dict, number: int = 1) -> str:
+    """Predict: which share of a 100x100 picture hides a square of 20 % of the side, and one of 20 % of the area?"""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        side, area = answer["side"], answer["area"]
+        if max(side, area) > 1:
+            return "give shares between 0 and 1, not per cent."
+        if math.isclose(side, 0.2) or math.isclose(area, 0.04):
+            return "the other way round: a side of 20 pixels makes 20 x 20 hidden pixels of 10,000."
+        if not math.isclose(side, 0.04, abs_tol=1e-4):
+            return f"20 % of the side are 20 pixels, so 400 of 10,000 pixels are hidden, and you say {side}."
+        if not 0.19 <= area <= 0.21:
+            return f"20 % of the area are 0.2 of the pixels, whatever shape they have, and you say {area}."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def _example() -> tuple[torch.Tensor, torch.Tensor]:
+    """A smooth picture (3, 24, 24) with noise, and a square hole (24, 24)."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 4, 4, generator=generator)
+    picture = F.interpolate(coarse, 24, mode="bilinear")[0] * 0.9 + 0.1 * torch.rand(3, 24, 24, generator=generator)
+    return picture, masking.square(1, 24, 8, (0.5, 0.4))[0, 0]
+
+
+def _filled(answer, picture, hole) -> str | None:
+    """What is wrong with a filled picture, whatever stands in its hole."""
+    if not torch.is_tensor(answer) or answer.shape != picture.shape:
+        return f"return the whole picture, {tuple(picture.shape)}; yours is {tuple(getattr(answer, 'shape', ()))}."
+    if not torch.equal(answer[:, ~hole], picture[:, ~hole]):
+        return "known pixels have changed: write into the hole only, and into a copy (picture.clone())."
+    return None
+
+
+def ring_mean(function: Callable, number: int = 2) -> str:
+    """Write: fill a hole with the mean of the ring of known pixels around it, two pixels wide, per channel."""
+    truth, hole = _example()
+    picture = truth.masked_fill(hole, 0)
+    wanted = fills.RingMean()(picture[None], hole[None, None])[0][:, hole]
+
+    def judge(answer):
+        if problem := _filled(answer, picture, hole):
+            return problem
+        inside = answer[:, hole]
+        if torch.allclose(inside, wanted, atol=1e-5):
+            return None
+        if torch.allclose(inside, picture[:, ~hole].mean(1, keepdim=True).expand_as(inside), atol=1e-5):
+            return "this is the mean of all known pixels: which of them are at most two pixels from the hole?"
+        grown = F.max_pool2d(hole[None].float(), 5, 1, 2)[0] > 0
+        if torch.allclose(inside, picture[:, grown].mean(1, keepdim=True).expand_as(inside), atol=1e-5):
+            return "the black pixels of the hole are in your mean: the ring is the grown hole without the hole."
+        if torch.allclose(inside, wanted.mean().expand_as(inside), atol=1e-5):
+            return "one number for all channels: take the mean over the pixels only."
+        return f"the first channel of the hole should be {wanted[0, 0]:.4f}, and yours is {inside[0, 0]:.4f}."
+
+    return check(number, function, (picture, hole), judge)
+
+
+def relax(pictures: torch.Tensor, holes: torch.Tensor, rounds: int) -> torch.Tensor:
+    """Rounds of the harmonic fill: each hidden pixel becomes the mean of its four neighbours. (B, C, H, W)."""
+    filled = pictures
+    for _ in range(rounds):
+        padded = F.pad(filled, (1, 1, 1, 1), mode="replicate")
+        up, down, left, right = (
+            padded[..., :-2, 1:-1], padded[..., 2:, 1:-1], padded[..., 1:-1, :-2], padded[..., 1:-1, 2:]
+        )  # fmt: skip
+        filled = torch.where(holes, (up + down + left + right) / 4, pictures)
+    return filled
+
+
+def harmonic(function: Callable, number: int = 3) -> str:
+    """Write: each hidden pixel becomes the mean of its four neighbours, again and again."""
+    truth, hole = _example()
+    picture = truth.masked_fill(hole, 0)
+    once, wanted = (relax(picture[None], hole[None, None], rounds)[0] for rounds in (1, 400))
+
+    def judge(answers):
+        if any(answer is None or answer is ... for answer in answers):
+            return OPEN
+        for answer in answers:
+            if problem := _filled(answer, picture, hole):
+                return problem
+        if torch.allclose(answers[0], answers[1]):
+            return "one round and 400 rounds give the same: is there a loop over range(rounds)?"
+        if torch.allclose(answers[0], once, atol=1e-5) and torch.allclose(answers[1], wanted, atol=1e-4):
+            return None
+        if torch.allclose(answers[1], wanted, atol=1e-3):
+            return "the end is right, one round is not: compute all means from the old picture, then replace."
+        return (
+            f"after 400 rounds the largest error is {(answers[1] - wanted).abs().max():.3f}: are there four neighbours?"
+        )
+
+    return check(number, lambda: [function(picture.clone(), hole, rounds) for rounds in (1, 400)], (), judge)
+
+
+def stripes(guess: dict, number: int = 4) -> str:
+    """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        if not math.isclose(answer["grey"], 0.25, abs_tol=1e-3):
+            return "grey is 0.5 away from every pixel, black or white: what is the square of that?"
+        if not math.isclose(answer["shifted"], 1, abs_tol=1e-3):
+            return "shifted by one pixel, every black stripe meets a white one: the difference is 1 everywhere."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def structure(function: Callable, number: int = 5) -> str:
+    """Write: the structure term of SSIM, Wang et al. 2004, equation 10."""
+    x = _example()[0][0].double()
+    cases = {"the same": x, "mirrored": x.flip(1), "the negative": 1 - x, "half the contrast": x / 2}
+    c3 = 0.03**2 / 2
+
+    def term(y):
+        covariance = ((x - x.mean()) * (y - y.mean())).mean()
+        return (covariance + c3) / (x.std(correction=0) * y.std(correction=0) + c3)
+
+    def judge(answers):
+        for (name, y), answer in zip(cases.items(), answers, strict=True):
+            if answer is None or answer is ...:
+                return OPEN
+            if abs(float(answer) - term(y).item()) > 1e-6:
+                if abs(float(answer) - term(y).item()) < 0.01:
+                    return f"close: for {name} {term(y):.6f} is wanted. Is c3 in both places, and std(correction=0)?"
+                return f"for {name} the structure term is {term(y):.4f}, and yours is {float(answer):.4f}."
+        return None
+
+    return check(number, lambda: [function(x, y, c3) for y in cases.values()], (), judge)
+
+
+def hole_psnr(function: Callable, number: int = 6) -> str:
+    """Modify: PSNR of whole pictures becomes that of the hole, one value per picture, at most 100 dB."""
+    image, mask = torch.full((3, 3, 8, 8), 0.5), masking.square(3, 8, 4, "centre")
+    pred = torch.where(mask, image + torch.tensor([0.1, 0.01, 0.0]).view(3, 1, 1, 1), image)
+    wanted = metrics.psnr(pred, image, mask)
+
+    def judge(answer):
+        if not torch.is_tensor(answer) or answer.shape != wanted.shape:
+            return f"one value per picture is wanted, shape (3,), and yours is {tuple(getattr(answer, 'shape', ()))}."
+        if torch.allclose(answer.double()[:2], metrics.psnr(pred, image)[:2], atol=0.01):
+            return "still there: the known pixels are in your mean. They make 6.0 dB here."
+        if torch.isinf(answer).any():
+            return "a perfect picture has an MSE of 0, and its PSNR is infinite: cut off at 100 dB (clamp)."
+        if not torch.allclose(answer.double(), wanted, atol=0.01):
+            said, right = ([round(v, 1) for v in values.tolist()] for values in (answer, wanted))
+            return f"the three pictures have {right} dB, and you say {said}."
+        return None
+
+    return check(number, function, (pred, image, mask), judge)
+
+
+def mean_psnr(function: Callable, number: int = 7) -> str:
+    """The mean PSNR of a batch must be the mean of the images' PSNRs."""
+    image = torch.full((2, 1, 4, 4), 0.5)
+    pred = image + torch.tensor([0.1, 0.001]).view(2, 1, 1, 1)
+    wanted, of_the_mean = metrics.psnr(pred, image).mean().item(), -10 * math.log10(metrics.mse(pred, image).mean())
+
+    def judge(answer):
+        if torch.is_tensor(answer) and answer.numel() > 1:
+            return "one number is wanted, the mean over the batch; yours has a value for each image."
+        answer = float(answer)
+        if math.isclose(answer, of_the_mean, abs_tol=0.01):
+            return (
+                f"still there: two images of 20 and 60 dB give {answer:.1f} dB, because the errors are averaged before "
+                "the logarithm; their mean is 40."
+            )
+        if not math.isclose(answer, wanted, abs_tol=0.01):
+            return f"two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.1f}."
+        return None
+
+    return check(number, function, (pred, image), judge)
+
+
+def hole_mse(function: Callable, number: int = 8) -> str:
+    """Find the bug: the sum over three channels is divided by the hidden pixels of a mask with one channel."""
+    generator = torch.Generator().manual_seed(0)
+    image, pred = torch.rand(2, 4, 3, 8, 8, generator=generator)
+    mask = masking.square(4, 8, 4, "random", generator)
+    wanted = metrics.mse(pred, image, mask)
+
+    def judge(answer):
+        if not torch.is_tensor(answer) or answer.shape != wanted.shape:
+            return f"one value per picture is wanted, shape (4,), and yours is {tuple(getattr(answer, 'shape', ()))}."
+        answer = answer.double()
+        if torch.allclose(answer, 3 * wanted, rtol=1e-3):
+            return "still there: it is three times too large for colour pictures and right for grey ones."
+        if torch.allclose(answer, wanted, rtol=1e-3):
+            grey = function(pred[:, :1], image[:, :1], mask).double()
+            if torch.allclose(grey, metrics.mse(pred[:, :1], image[:, :1], mask), rtol=1e-3):
+                return None
+            return "right for colour pictures, and now wrong for grey ones: how many channels has the picture?"
+        return f"the first picture has {wanted[0]:.4f}, and you say {answer[0]:.4f}."
+
+    return check(number, function, (pred, image, mask), judge)
