@@ -41,7 +41,7 @@ def test_course_runs_all_notebooks_though_one_fails_and_skips_good_ones_the_next
     assert "00_good: up to date" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 10, "10 s"), (2, 420, "2 s in one cell")])
+@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 20, "20 s"), (2, 420, "2 s in one cell")])
 def test_course_ends_a_notebook_that_hangs_and_runs_it_once_more(tmp_path, capsys, monkeypatch, cell, notebook, said):
     marker = tmp_path / "first_time"
     hangs_once = write_notebook(
