@@ -15,6 +15,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.io.formats.style import Styler
 
 from inpaintkit import evaluate, runtime
@@ -22,16 +23,22 @@ from inpaintkit import evaluate, runtime
 DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 500 KB
 ZOOM, WIDEST = 1.5, 800  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
-COLOURS = {  # one for each method, in every figure; the networks share theirs
+COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
     "mean of known pixels": "#bcbd22",
     "mean of a 2-pixel ring": "#7f7f7f",
     "normalised 5x5 box": "#8c564b",
     "harmonic": "#1f77b4",
     "biharmonic": "#2ca02c",
     "Telea": "#9467bd",
+    "Navier-Stokes": "#17becf",
     "patch-based, 7x7": "#e377c2",
+    "frequency-selective": "#ff7f0e",
     "truth": "black",
-} | dict.fromkeys(("autoencoder", "VAE", "context encoder", "SSRGAN", "test", "hole MSE, test"), "#d62728")
+    "training": "#ff9896",
+}
+COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
+for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
+    COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}
 
 
 def grid(
@@ -137,6 +144,8 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         axes.plot([array.mean()] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.5)
     axes.set_yticks(range(len(values)), _plain(values))
     axes.set(xlabel=xlabel, xscale="log" if log else "linear")
+    if log:
+        _decimal(axes.xaxis)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
     _show(figure, f"{xlabel} of every picture, by method: {', '.join(values)}")
@@ -159,7 +168,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7):
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
-    display(Image(buffer.getvalue(), format="png", width=2 * drawn[0].width, alt=alt))
+    display(Image(buffer.getvalue(), format="png", width=max(2, 600 // drawn[0].width) * drawn[0].width, alt=alt))
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:
@@ -170,6 +179,14 @@ def _edges(holes: np.ndarray) -> np.ndarray:
     y, x = np.nonzero(row[:, 1:] != row[:, :-1])
     upright = np.stack([np.stack([x - 0.5, y - 1.5], 1), np.stack([x - 0.5, y - 0.5], 1)], 1)
     return np.concatenate([flat, upright])
+
+
+def _decimal(axis):
+    """Numbers on a logarithmic axis as 0.02, not as powers of ten: 1, 2 and 5 of each decade if there are few."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: np.format_float_positional(x, precision=8, trim="-")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _plain(texts: Iterable[str]) -> list[str]:
@@ -199,6 +216,8 @@ def curves(
         axes.axhline(y, linestyle="--", linewidth=1, color=COLOURS.get(label, f"C{len(series) + i}"), label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
+    for axis in log:
+        _decimal(getattr(axes, f"{axis}axis"))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     _show(figure, f"{ylabel} against {xlabel}: {', '.join([*series, *(levels or {})])}", save)

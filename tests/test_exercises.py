@@ -11,6 +11,7 @@ import torch
 
 from inpaintkit import metrics
 from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
+from inpaintkit.papers import vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -62,6 +63,30 @@ def test_every_check_is_used_once_and_no_two_exercises_share_a_number(path):
     assert len(set(numbers)) == len(numbers)
 
 
+def total(beta_of=lambda beta: beta, numbers=64, scale=1):
+    """The total loss of exercise 5 of notebook 02, with a slip."""
+    return lambda pred, picture, mu, logvar, beta: (
+        scale * ((pred - picture).square().mean() + 2 * beta_of(beta) * vae.kl(mu, logvar).mean() / numbers)
+    )
+
+
+def step_with(kl=1, moves=True, clears=True):
+    """The training step of exercise 6 of notebook 02, with a slip."""
+
+    def step(net, optimiser, masked, picture, beta):
+        mu, logvar = net.encode(masked)
+        pred = net.decode(mu + (0.5 * logvar).exp() * torch.randn_like(mu))
+        loss = (pred - picture).square().mean() + kl * 2 * beta * vae.kl(mu, logvar).mean() / 16
+        if clears:
+            optimiser.zero_grad()
+        loss.backward()
+        if moves:
+            optimiser.step()
+        return loss
+
+    return step
+
+
 @pytest.mark.parametrize(
     ("check", "answer", "hint"),
     [
@@ -85,17 +110,93 @@ def test_every_check_is_used_once_and_no_two_exercises_share_a_number(path):
         (notebook_00.hole_psnr, lambda p, x, m: metrics.psnr(p, x, m).clamp(max=50), "and you say"),
         (notebook_00.hole_psnr, lambda p, x, m: -10 * metrics.mse(p, x, m).log10(), "infinite"),
         (notebook_00.hole_mse, lambda p, x, m: ((p - x) ** 2 * m).sum((1, 2, 3)) / 48, "grey ones"),
-        (notebook_01.stable_rate, lambda x: 2 / torch.linalg.eigvalsh(x.T @ x / len(x))[-1], "factor 2"),
-        (notebook_01.stable_rate, lambda x: 1 / torch.linalg.eigvalsh(x.T @ x)[-1], "number of patches"),
-        (notebook_01.stable_rate, lambda x: 1.0, "times the right value"),
+        (notebook_01.sizes, {"after three poolings": 64, "square": 3072}, "32 channels"),
+        (notebook_01.sizes, {"after three poolings": 2048, "square": 1024}, "three colours"),
+        (notebook_01.stamp, lambda values, kernel: torch.zeros(7, 11), "cut off its first row"),
+        (notebook_01.stamp, lambda values, kernel: torch.zeros(6, 10), "begins at row 2i"),
+        (notebook_01.stamp, lambda values, kernel: notebook_01.stamped(values, kernel.flip(0, 1)), "turned around"),
+        (notebook_01.overlaps, {(0, 0): 1, (0, 1): 1, (1, 1): 4}, "pixel (0, 1) does not get 1"),
         (notebook_01.encoder, lambda: torch.nn.Conv2d(3, 4, 3), "three poolings"),
-        (notebook_02.merged_layers, lambda w, b, v, c: (w.T @ v.T, c), "(3, 5)"),
-        (notebook_02.merged_layers, lambda w, b, v, c: (v @ w + 1, c), "not the product"),
-        (notebook_02.merged_layers, lambda w, b, v, c: (v @ w, c), "the first layer's bias"),
-        (notebook_02.merged_layers, lambda w, b, v, c: (v @ w, v @ b), "the bias is not"),
+        (notebook_01.regression, lambda x, y: torch.zeros(9), "the bias should be 20.00"),
+        (notebook_01.regression, lambda x, y: torch.zeros(4), "shape (9,)"),
+        (notebook_01.train_step, lambda net, o, masked, image, mask: net(masked), "return the loss"),
+        (
+            notebook_01.train_step,
+            lambda net, o, masked, image, mask: net(masked).square().mean(),
+            "the target is black",
+        ),
+        (
+            notebook_01.train_step,
+            lambda net, o, masked, x, m: ((net(masked) - x[m.expand_as(x)].view(5, 3, 4, 4)) ** 2).mean(),
+            "the weights have not changed",
+        ),
+        (notebook_01.flat_decoder, lambda: torch.nn.Upsample(scale_factor=2), "(8, 3, 16, 16)"),
+        (
+            notebook_01.flat_decoder,
+            lambda: torch.nn.Sequential(
+                torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(16, 3, 1), torch.nn.Sigmoid()
+            ),
+            "two layers with weights",
+        ),
+        (notebook_01.mirror_average, lambda f, x, m: (f(x, m) + f(x.flip(3), m.flip(3))) / 2, "mirror it back"),
+        (notebook_01.mirror_average, lambda f, x, m: (f(x, m) + f(x.flip(3), m).flip(3)) / 2, "mirror the mask, too"),
+        (notebook_02.sampled_latent, lambda mu, logvar: mu, "nothing is sampled"),
+        (notebook_02.sampled_latent, lambda mu, logvar: mu[0], "yours is (2,)"),
+        (notebook_02.sampled_latent, lambda mu, logvar: mu + logvar.exp() * torch.randn_like(mu), "sigma squared"),
+        (notebook_02.sampled_latent, lambda mu, logvar: mu + torch.randn_like(mu), "deviations of 0.5 and 2"),
+        (
+            notebook_02.sampled_latent,
+            lambda mu, logvar: mu + (logvar / 2).exp() * torch.randn(len(mu), 1),
+            "the same noise",
+        ),
+        (
+            notebook_02.sampled_latent,
+            lambda mu, logvar: mu + (logvar / 2).exp().detach() * torch.randn_like(mu),
+            "logvar gets none",
+        ),
+        (notebook_02.known_kl, {"equal": 1, "mean is 2": 2, "costs more": 2}, "no distance"),
+        (notebook_02.known_kl, {"equal": 0, "mean is 2": 4, "costs more": 2}, "one half"),
+        (notebook_02.known_kl, {"equal": 0, "mean is 2": 2, "costs more": 0.5}, "0.318"),
+        (notebook_02.known_kl, {"equal": 0, "mean is 2": 2, "costs more": "two"}, "0.5 or 2"),
+        (notebook_02.kl_term, lambda mu, logvar: 3.0, "a tensor"),
+        (notebook_02.kl_term, lambda mu, logvar: mu, "sum over dimension 1"),
+        (notebook_02.kl_term, lambda mu, logvar: vae.kl(mu, logvar).sum(), "one value per picture"),
+        (notebook_02.kl_term, lambda mu, logvar: -vae.kl(mu, logvar), "the sign"),
+        (notebook_02.kl_term, lambda mu, logvar: vae.kl(mu, logvar) / 20, "not a mean"),
+        (notebook_02.kl_term, lambda mu, logvar: vae.kl(mu, 2 * logvar) + logvar.sum(1) / 2, "do not square"),
+        (notebook_02.kl_term, lambda mu, logvar: vae.kl(mu, logvar / 2) - logvar.sum(1) / 4, "and not sigma"),
+        (notebook_02.kl_term, lambda mu, logvar: mu.sum(1), "and yours is"),
+        (notebook_02.weight_counts, {"convolution": 256 * 256, "dense": 131_072_000}, "3 x 3 weights"),
+        (notebook_02.weight_counts, {"convolution": 9 * 256, "dense": 131_072_000}, "all 256 input channels"),
+        (notebook_02.weight_counts, {"convolution": 9 * 256**2 * 64, "dense": 131_072_000}, "does not matter"),
+        (notebook_02.weight_counts, {"convolution": 9 * 256**2, "dense": 256 * 8000}, "8 x 8 numbers each"),
+        (notebook_02.weight_counts, {"convolution": 9 * 256**2, "dense": 8000}, "inputs x outputs"),
+        (notebook_02.total_loss, lambda p, x, m, v, beta: (p - x).square(), "one number for the whole batch"),
+        (notebook_02.total_loss, lambda p, x, m, v, beta: (p - x).square().mean(), "where is the KL term"),
+        (notebook_02.total_loss, total(beta_of=lambda beta: beta / 2), "a factor of 2"),
+        (notebook_02.total_loss, total(beta_of=lambda beta: 1), "beta is missing"),
+        (notebook_02.total_loss, total(numbers=1), "divide it by N"),
+        (notebook_02.total_loss, total(numbers=3 * 64), "not in the batch"),
+        (notebook_02.total_loss, total(numbers=64 / 3), "mean over the pictures"),
+        (notebook_02.total_loss, total(scale=64), "take the mean"),
+        (notebook_02.total_loss, total(scale=7), "reconstruction and KL term"),
+        (notebook_02.vae_step, lambda net, *others: 1.0, "nothing was decoded"),
+        (notebook_02.vae_step, step_with(kl=0), "add the KL term"),
+        (notebook_02.vae_step, step_with(kl=2), "see exercise 5"),
+        (notebook_02.vae_step, step_with(moves=False), "no weight has changed"),
+        (notebook_02.vae_step, step_with(clears=False), "zero_grad before backward"),
         (notebook_02.luminance_loss, lambda p, t: (p - t[:, :1]).square().mean(), "different ranges"),
         (notebook_02.luminance_loss, lambda p, t: (2 * p - 1 - t[:, :1]).square().mean(), "factor of 4"),
         (notebook_02.luminance_loss, lambda p, t: (p - t[:, 1:]).square().mean(), "and yours"),
+        (notebook_02.training_pair, lambda x, holes: (x[0], x[0]), "pictures"),
+        (notebook_02.training_pair, lambda x, holes: (x.masked_fill(holes, 0), x / 2), "complete picture"),
+        (notebook_02.training_pair, lambda x, holes: (x, x), "has no hole"),
+        (notebook_02.training_pair, lambda x, holes: (x * holes, x), "unchanged outside"),
+        (
+            notebook_02.training_pair,
+            lambda x, holes: (lambda truth: (x.masked_fill_(holes, 0), truth))(x.clone()),
+            "next epoch",
+        ),
         (notebook_03.receptive_field, lambda kernels, strides: 1 + sum(k - 1 for k in kernels), "multiplied"),
         (notebook_03.receptive_field, lambda kernels, strides: 3, "see 5 pixels"),
         (notebook_03.centre_mask, lambda picture: picture + 1, "nothing else"),

@@ -6,35 +6,95 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inpaintkit.apps.exercises import check
+from inpaintkit import masking
+from inpaintkit.apps.exercises import OPEN, check
 from inpaintkit.papers import baselines
 
 
-def stable_rate(function: Callable, number: int = 3) -> str:
-    """Notebook 01: the learning rate above which gradient descent on the 3x3 regression diverges."""
-    x = 255 * torch.rand(400, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    wanted = baselines.largest_stable_rate(x)
+def sizes(guess: dict, number: int = 1) -> str:
+    """Predict: how many numbers are left after three poolings of a 64x64 picture, and how many has the square?"""
 
     def judge(answer):
-        ratio = float(answer) / wanted
-        if math.isclose(ratio, 1, rel_tol=0.02):
-            return None
-        if math.isclose(ratio, 2, rel_tol=0.02):
-            return "twice too large: the gradient of the MEAN SQUARED error carries a factor 2."
-        if math.isclose(ratio * len(x), 1, rel_tol=0.02) or math.isclose(ratio, len(x), rel_tol=0.02):
-            return "off by the number of patches: the loss is a mean, so divide X'X by their number."
-        return f"{float(answer):.3g} is {ratio:.3g} times the right value."
+        if None in answer.values():
+            return OPEN
+        pooled, square = answer["after three poolings"], answer["square"]
+        if pooled == 32 * 64 * 64:
+            return "each pooling halves height and width: 64, 32, 16, 8."
+        if pooled == 8 * 8:
+            return "there are 8x8 places, and at each of them 32 channels."
+        if pooled != 32 * 8 * 8:
+            return f"32 channels of 8x8 are left, and you say {pooled}."
+        if square == 32 * 32:
+            return "the square has 32x32 pixels, and each pixel has three colours."
+        if square != 3 * 32 * 32:
+            return f"the square has 3 channels of 32x32, and you say {square}."
+        return None
 
-    return check(number, function, (x,), judge)
+    return check(number, lambda: guess, (), judge)
+
+
+def stamped(values: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """The transposed convolution of stride 2 that doubles the side: (H, W) and a 3x3 kernel -> (2H, 2W)."""
+    return nn.functional.conv_transpose2d(
+        values[None, None], kernel[None, None], stride=2, padding=1, output_padding=1
+    )[0, 0]
+
+
+def stamp(function: Callable, number: int = 2) -> str:
+    """Write: a transposed convolution with stride 2, one stamp for each value."""
+    generator = torch.Generator().manual_seed(0)
+    values, kernel = torch.rand(3, 5, generator=generator), torch.rand(3, 3, generator=generator)
+    wanted = stamped(values, kernel)
+
+    def judge(answer):
+        shape = tuple(getattr(answer, "shape", ()))
+        if not torch.is_tensor(answer) or answer.shape != wanted.shape:
+            if shape == (7, 11):
+                return "the canvas is right, (7, 11): cut off its first row and its first column."
+            return f"(3, 5) becomes (6, 10), and yours is {shape}."
+        if torch.allclose(answer, wanted, atol=1e-5):
+            return None
+        if torch.allclose(answer, stamped(values, kernel.flip(0, 1)), atol=1e-5):
+            return "the kernel is turned around: add it as it is."
+        last = torch.zeros(7, 11)
+        for i in range(3):
+            for j in range(5):
+                last[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] = values[i, j] * kernel
+        if torch.allclose(answer, last[1:, 1:], atol=1e-5):
+            return "a new stamp replaces the old ones: where stamps overlap they are added (+=)."
+        if torch.allclose(answer[0, 0], last[0, 0], atol=1e-5):
+            return "the last row and column were cut off: cut off the first ones."
+        return f"the largest error is {(answer - wanted).abs().max():.3f}: stamp (i, j) begins at row 2i, column 2j."
+
+    return check(number, function, (values, kernel), judge)
+
+
+def overlaps(guess: dict, number: int = 3) -> str:
+    """Predict: how many stamps does a pixel get, if neighbouring stamps lie two pixels apart?"""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        counts = stamped(torch.ones(4, 4), torch.ones(3, 3))
+        for (row, column), said in answer.items():
+            if said != counts[row, column]:
+                return (
+                    f"pixel ({row}, {column}) does not get {said}: the stamps cover rows -1 to 1, 1 to 3, 3 to 5, and "
+                    "so on, and the same columns. Which of them hold this pixel?"
+                )
+        return None
+
+    return check(number, lambda: guess, (), judge)
 
 
 def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
-    """Notebook 01, find the bug: every convolution of the encoder must take part, each with its pooling."""
+    """Find the bug: every convolution of the encoder must take part, each with its pooling."""
 
     def run():
-        torch.manual_seed(0)
-        net = network()
-        return net, net(torch.rand(2, 3, 32, 32))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = network()
+            return net, net(torch.rand(2, 3, 32, 32))
 
     def judge(answer):
         net, features = answer
@@ -51,3 +111,150 @@ def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
         return None
 
     return check(number, run, (), judge)
+
+
+def regression(function: Callable, number: int = 5) -> str:
+    """Modify: least squares without a bias gets a bias, the weight of a neighbour that is always 1."""
+    x = 255 * torch.rand(400, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    true = torch.tensor([0.1, 0.3, 0, 0.2, 0.2, 0, 0.1, 0.1], dtype=torch.float64)
+    y = (x @ true + 20)[:, None]
+    wanted = baselines.closed_form(x, y)
+
+    def judge(answer):
+        shape = tuple(getattr(answer, "shape", ()))
+        if shape in ((8,), (8, 1)):
+            return "still there: eight weights and no bias. These answers are a weighted sum plus 20."
+        if not torch.is_tensor(answer) or answer.numel() != 9:
+            return f"eight weights and a bias are wanted, shape (9,), and yours is {shape}."
+        answer = answer.flatten().double()
+        if torch.allclose(answer, wanted, atol=1e-3):
+            return None
+        if torch.allclose(answer.roll(-1), wanted, atol=1e-3):
+            return "the bias comes first: put the column of ones behind the neighbours."
+        return f"the bias should be {wanted[-1]:.2f}, and yours is {answer[-1]:.2f}: is the new column always 1?"
+
+    return check(number, function, (x, y), judge)
+
+
+def train_step(function: Callable, number: int = 6) -> str:
+    """Write: one training step on the mean squared error of the hole."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(5, 3, 8, 8, generator=generator)
+    mask = masking.square(5, 8, 4, "random", generator)
+    masked = masking.apply(image, mask)
+    target = image[mask.expand_as(image)].view(5, 3, 4, 4)
+
+    def network():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Flatten(), nn.Linear(192, 48), nn.Unflatten(1, (3, 4, 4)))
+        return net, torch.optim.SGD(net.parameters(), lr=0.5)
+
+    def right(steps):
+        (net, optimiser), losses = network(), []
+        for _ in range(steps):
+            losses.append(nn.functional.mse_loss(net(masked), target))
+            optimiser.zero_grad()
+            losses[-1].backward()
+            optimiser.step()
+        return net[1].weight.detach(), [loss.item() for loss in losses]
+
+    def answers():
+        net, optimiser = network()
+        losses = []
+        for _ in range(2):
+            losses.append(function(net, optimiser, masked, image, mask))
+            if losses[-1] is None or losses[-1] is ...:
+                return losses[-1]
+        return losses, net[1].weight.detach()
+
+    def judge(answer):
+        (loss, second), weight = answer
+        if not torch.is_tensor(loss) or loss.numel() != 1:
+            return f"return the loss, one number; yours is {tuple(getattr(loss, 'shape', ())) or type(loss).__name__}."
+        before = network()[0]
+        wanted_weight, wanted = right(2)
+        if not math.isclose(loss.item(), wanted[0], rel_tol=1e-4):
+            black = before(masked).square().mean().item()
+            if math.isclose(loss.item(), black, rel_tol=1e-4):
+                return "the target is black: cut it out of the picture, not out of the masked one."
+            if math.isclose(loss.item(), wanted[0] * target.numel(), rel_tol=1e-4):
+                return "this is the sum of the squared errors: take their mean."
+            return f"the loss of the first step should be {wanted[0]:.4f}, and yours is {loss.item():.4f}."
+        if torch.equal(weight, before[1].weight):
+            return "the loss is right, and the weights have not changed: gradients (backward), then optimiser.step()."
+        if not math.isclose(second.item(), wanted[1], rel_tol=1e-3):
+            return f"after one step the loss should be {wanted[1]:.4f}, and yours is {second.item():.4f}."
+        if not torch.allclose(weight, wanted_weight, atol=1e-5):
+            return "the second step is wrong: gradients add up until they are set to zero (optimiser.zero_grad())."
+        return None
+
+    return check(number, answers, (), judge)
+
+
+def flat_decoder(network: Callable[[], nn.Module], number: int = 7) -> str:
+    """Modify: enlarge without a checkerboard, so that a flat input gives a flat square away from its border."""
+
+    def run():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = network()
+            if net is None or net is ...:
+                return net
+            inputs = torch.rand(8, 16, 1, 1).expand(8, 16, 8, 8)
+            with torch.no_grad():
+                return net, net(inputs)
+
+    def judge(answer):
+        net, squares = answer
+        if not torch.is_tensor(squares) or tuple(squares.shape) != (8, 3, 16, 16):
+            shape = tuple(getattr(squares, "shape", ()))
+            return f"(8, 16, 8, 8) becomes (8, 3, 16, 16), and yours is {shape}."
+        inner = squares[:, :, 3:-3, 3:-3]
+        if (inner.amax((2, 3)) - inner.amin((2, 3))).max() > 1e-4:
+            return "still there: a flat input gives a pattern that repeats after two pixels."
+        if squares.min() < 0 or squares.max() > 1:
+            return "the values leave the range from 0 to 1: keep the sigmoid at the end."
+        if sum(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in net.modules()) < 2:
+            return "two layers with weights are wanted: nn.Upsample only enlarges, a convolution must follow."
+        if inner.std(0).max() < 1e-4:
+            return "flat, and the same for every input: does the input reach the output?"
+        return None
+
+    return check(number, run, (), judge)
+
+
+def mirror_average(function: Callable, number: int = 8) -> str:
+    """Modify: the mean of what a filler draws for a picture, and for its mirror image, mirrored back."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 8, 8, generator=generator)
+    mask = masking.square(2, 8, 3, (0.5, 0.3))
+    masked = masking.apply(image, mask)
+
+    def filler(x, m):  # draws a ramp from left to right, from top to bottom, and the picture's mean
+        ramp = torch.arange(8) / 8
+        return torch.where(m, 0.3 * ramp + 0.2 * ramp[:, None] ** 2 + 0.3 * x.mean((1, 2, 3), keepdim=True), x)
+
+    once, turned = filler(masked, mask), filler(masked.flip(3), mask.flip(3))
+    wanted = (once + turned.flip(3)) / 2
+    same_mask, upside_down = (filler(masked.flip(d), m).flip(d) for d, m in ((3, mask), (2, mask.flip(2))))
+
+    def judge(answer):
+        if not torch.is_tensor(answer) or answer.shape != masked.shape:
+            return f"whole pictures are wanted, {tuple(masked.shape)}; yours is {tuple(getattr(answer, 'shape', ()))}."
+        slips = {
+            "still there: only the picture itself is filled.": once,
+            "the second answer is still mirrored when you add it: mirror it back.": (once + turned) / 2,
+            "the hole of a mirrored picture lies elsewhere: mirror the mask, too.": (once + same_mask) / 2,
+            "this is the mirrored one alone: take the mean of both.": turned.flip(3),
+            "this is the sum: take the mean.": 2 * wanted,
+            "this turns the picture upside down: columns are dimension 3.": (once + upside_down) / 2,
+        }
+        for hint, slip in slips.items():
+            if torch.allclose(answer, slip, atol=1e-5):
+                return hint
+        if torch.allclose(answer, wanted, atol=1e-5):
+            return None
+        return f"the largest error is {(answer - wanted).abs().max():.3f}."
+
+    return check(number, function, (filler, masked, mask), judge)

@@ -1,40 +1,214 @@
 """Checks of the exercises of notebook 02."""
 
+import copy
 import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from inpaintkit.apps.exercises import check
+from inpaintkit import masking
+from inpaintkit.apps.exercises import OPEN, check
+from inpaintkit.papers import vae
 
 
-def merged_layers(function: Callable, number: int = 3) -> str:
-    """Notebook 02: two linear layers with nothing between them are one; which?"""
-    generator = torch.Generator().manual_seed(0)
-    first, second = (nn.Linear(a, b, dtype=torch.float64) for a, b in ((5, 7), (7, 3)))
-    for tensor in [*first.parameters(), *second.parameters()]:
-        nn.init.normal_(tensor, generator=generator)
-    x = torch.randn(4, 5, generator=generator, dtype=torch.float64)
-    wanted = second(first(x)).detach()
+def sampled_latent(function: Callable, number: int = 1) -> str:
+    """Modify: a sample of N(mu, sigma) through which gradients pass, the reparameterisation."""
+    sigma = torch.tensor([0.5, 2.0]).expand(4000, 2)
+
+    def answer():
+        mu, logvar = torch.full((4000, 2), 3.0).requires_grad_(), (2 * sigma.log()).requires_grad_()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            z = function(mu, logvar)
+        return z if z is None or z is ... else (z, mu, logvar)
 
     def judge(answer):
-        weight, bias = (torch.as_tensor(part).detach() for part in answer)
-        if tuple(weight.shape) != (3, 5):
-            return f"layers of 5 -> 7 -> 3 merge into weights of shape (3, 5), and yours have {tuple(weight.shape)}."
-        if not torch.allclose(weight, (second.weight @ first.weight).detach()):
-            return "the weights are not the product: what does the second layer do to the first one's output?"
-        if torch.allclose(bias, second.bias.detach()):
-            return "the weights are right; the first layer's bias goes through the second layer too."
-        if bias.shape != (3,) or not torch.allclose(x @ weight.T + bias, wanted):
-            return "the weights are right, the bias is not: feed zeros to both layers and look what comes out."
+        z, mu, logvar = answer
+        if not torch.is_tensor(z) or z.shape != mu.shape:
+            return f"mu is {tuple(mu.shape)}, so z is, too; yours is {tuple(getattr(z, 'shape', ()))}."
+        mean, spread = z.detach().mean(0), z.detach().std(0)
+        if (spread < 1e-3).all():
+            return "nothing is sampled: every z is the same."
+        if torch.allclose(spread, sigma[0] ** 2, rtol=0.1):
+            return "the spread is sigma squared: exp(logvar) is the variance, and its root is the deviation."
+        if not torch.allclose(mean, torch.tensor(3.0), atol=0.15) or not torch.allclose(spread, sigma[0], rtol=0.1):
+            said = [round(value, 2) for value in (*mean.tolist(), *spread.tolist())]
+            return f"wanted are means of 3 and 3, deviations of 0.5 and 2; yours are {said[:2]} and {said[2:]}."
+        if torch.corrcoef(z.detach().T)[0, 1].abs() > 0.2:
+            return "all numbers of a vector get the same noise: sample as many as mu has."
+        by_mu, by_logvar = torch.autograd.grad(z.sum(), (mu, logvar), allow_unused=True)
+        if by_mu is None or not by_mu.any():
+            return "still there: the samples are right, but no gradient reaches mu."
+        if by_logvar is None or not by_logvar.any():
+            return "mu gets its gradient, logvar gets none: which operation cuts it off?"
         return None
 
-    return check(number, function, (first.weight, first.bias, second.weight, second.bias), judge)
+    return check(number, answer, (), judge)
 
 
-def luminance_loss(function: Callable, number: int = 4) -> str:
-    """Notebook 02, find the bug: the loss against a target of luminance and alpha in [-1, 1]."""
+def known_kl(guess: dict, number: int = 2) -> str:
+    """Predict: the KL term of one latent number in three cases."""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        if not math.isclose(answer["equal"], 0, abs_tol=1e-3):
+            return "equal distributions have no distance: put mu = 0 and sigma = 1 (so log 1 = 0) into the formula."
+        if not math.isclose(answer["mean is 2"], 2, abs_tol=1e-3):
+            return f"with sigma = 1 only mu squared is left, times one half; you say {answer['mean is 2']}."
+        if answer["costs more"] not in (0.5, 2):
+            return "for the third answer 0.5 or 2, the deviation that costs more."
+        if answer["costs more"] != 2:
+            return "sigma = 0.5 costs 0.318; put sigma = 2 into the formula, with log sigma^2 = 2 log sigma."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def kl_term(function: Callable, number: int = 3) -> str:
+    """Write: the KL divergence of each picture's posterior from the prior."""
+    mu, logvar = torch.randn(2, 6, 20, generator=torch.Generator().manual_seed(0))
+    wanted = vae.kl(mu, logvar)
+
+    def judge(answer):
+        if not torch.is_tensor(answer):
+            return "return a tensor: one value per picture, shape (6,)."
+        if answer.numel() == 1:
+            return "one value per picture, shape (6,): sum over the latent numbers (dimension 1) only."
+        if answer.shape != wanted.shape:
+            return f"one value per picture, shape (6,); yours is {tuple(answer.shape)}: sum over dimension 1."
+        for factor, problem in (
+            (1, None),
+            (-1, "the sign is wrong: a KL divergence is never negative."),
+            (1 / 20, "20 times too small: the KL is a sum over the latent numbers, not a mean."),
+            (2, "twice too large: there is a factor of one half."),
+        ):
+            if torch.allclose(answer, factor * wanted, rtol=1e-4):
+                return problem
+        if torch.allclose(answer, -0.5 * (1 + logvar - mu**2 - logvar.exp() ** 2).sum(1), rtol=1e-4):
+            return "exp(logvar) is sigma squared already: do not square it again."
+        if torch.allclose(answer, -0.5 * (1 + logvar - mu**2 - (logvar / 2).exp()).sum(1), rtol=1e-4):
+            return "the last term is sigma squared, exp(logvar), and not sigma."
+        return f"the first picture has {wanted[0]:.3f}, and yours is {answer[0]:.3f}."
+
+    return check(number, function, (mu, logvar), judge)
+
+
+def weight_counts(guess: dict, number: int = 4) -> str:
+    """Predict: the weights of a 3x3 convolution 256 -> 256, and of a dense layer 256x8x8 -> 8000."""
+    convolution, dense = 9 * 256 * 256, 256 * 8 * 8 * 8000
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        if answer["convolution"] == 256 * 256:
+            return "every pair of channels has a kernel of 3 x 3 weights, and you count one."
+        if answer["convolution"] in (9 * 256, 9 * 256 + 256):
+            return "each of the 256 output channels looks at all 256 input channels."
+        if answer["convolution"] not in (convolution, convolution + 256):
+            return f"3 x 3 weights for each pair of channels are {convolution:,}; the picture's size does not matter."
+        if answer["dense"] == 256 * 8000:
+            return "the dense layer sees 256 channels of 8 x 8 numbers each."
+        if answer["dense"] not in (dense, dense + 8000):
+            return f"dense: inputs x outputs, so 16,384 x 8,000 weights; you say {answer['dense']:,}."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def total_loss(function: Callable, number: int = 5) -> str:
+    """Write: mean squared error + 2 beta KL / N, as a mean over the batch."""
+    generator = torch.Generator().manual_seed(0)
+    pred, picture = torch.rand(2, 3, 1, 8, 8, generator=generator)
+    mu, logvar = torch.randn(2, 3, 5, generator=generator)
+    beta, error, divergence = 0.5, (pred - picture).square().mean(), vae.kl(mu, logvar)
+    term = 2 * beta * divergence.mean() / 64
+
+    def judge(answer):
+        answer = torch.as_tensor(answer)
+        if answer.numel() != 1:
+            return f"one number for the whole batch is wanted, and yours has shape {tuple(answer.shape)}."
+        for wrong, problem in (
+            (error + term, None),
+            (error, "this is the reconstruction alone: where is the KL term?"),
+            (error + term / 2, "the KL term is half of what it should be: there is a factor of 2."),
+            (error + term / beta, "beta is missing in front of the KL term."),
+            (error + 64 * term, "the KL term is too large: divide it by N, the number of values in a picture."),
+            (error + term / 3, "N is the number of values in one picture, not in the batch: picture[0].numel()."),
+            (error + 3 * term, "the KL is summed over the batch: take the mean over the pictures."),
+            (64 * (error + term), "this is a sum over the values of a picture: take the mean."),
+        ):
+            if math.isclose(answer.item(), wrong.item(), rel_tol=1e-4):
+                return problem
+        return f"wanted is {error:.4f} + {term:.4f}, reconstruction and KL term; yours is {answer.item():.4f}."
+
+    return check(number, function, (pred, picture, mu, logvar, beta), judge)
+
+
+class _Tiny(nn.Module):
+    """A VAE of two layers that remembers what went through it."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up, self.seen = nn.Linear(16, 6), nn.Linear(3, 16), {}
+        for tensor in self.parameters():
+            nn.init.normal_(tensor, std=0.5, generator=torch.Generator().manual_seed(tensor.numel()))
+
+    def encode(self, masked):
+        mu, logvar = self.down(masked.flatten(1)).chunk(2, 1)
+        self.seen |= {"mu": mu.detach(), "logvar": logvar.detach()}
+        return mu, logvar
+
+    def decode(self, z):
+        self.seen["z"] = z.detach()
+        return self.up(z).sigmoid().view(-1, 1, 4, 4)
+
+
+def vae_step(function: Callable, number: int = 6) -> str:
+    """Modify: the training step of an autoencoder becomes that of a VAE."""
+    net, beta, rate = _Tiny(), 2.0, 0.1
+    before = copy.deepcopy(net)
+    masked, picture = torch.rand(2, 8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for tensor in net.parameters():
+        tensor.grad = torch.ones_like(tensor)  # what an earlier step has left
+
+    def step():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return function(net, torch.optim.SGD(net.parameters(), lr=rate), masked, picture, beta)
+
+    def judge(answer):
+        if "z" not in net.seen:
+            return "nothing was decoded: call net.encode, sample, call net.decode."
+        seen = net.seen
+        if torch.allclose(seen["z"], seen["mu"]):
+            return "still there: the decoder gets the mean, nothing is sampled."
+        mu, logvar = before.encode(masked)
+        noise = (seen["z"] - seen["mu"]) / (0.5 * seen["logvar"]).exp()
+        pred = before.decode(mu + (0.5 * logvar).exp() * noise)
+        error, divergence = (pred - picture).square().mean(), vae.kl(mu, logvar).mean()
+        loss = error + 2 * beta * divergence / 16
+        answer = torch.as_tensor(answer).detach()
+        if answer.numel() != 1:
+            return f"return one number, the loss of the batch; yours has shape {tuple(answer.shape)}."
+        if math.isclose(float(answer), error.item(), rel_tol=1e-4):
+            return "a vector is sampled; now add the KL term to the loss."
+        if not math.isclose(float(answer), loss.item(), rel_tol=1e-4):
+            return f"the loss of this batch is {loss.item():.4f}, and yours is {float(answer):.4f}: see exercise 5."
+        gradients = torch.autograd.grad(loss, list(before.parameters()))
+        moved = [(old - new) / rate for old, new in zip(before.parameters(), net.parameters(), strict=True)]
+        if all(not step.any() for step in moved):
+            return "the loss is right, and no weight has changed: backward, then the optimiser's step."
+        if not all(torch.allclose(step, wanted, atol=1e-3) for step, wanted in zip(moved, gradients, strict=True)):
+            return "the loss is right, the weights moved elsewhere: zero_grad before backward, and nothing detached?"
+        return None
+
+    return check(number, step, (), judge)
+
+
+def luminance_loss(function: Callable, number: int = 7) -> str:
+    """Modify: the loss against a target of luminance and alpha in [-1, 1]."""
     generator = torch.Generator().manual_seed(0)
     pred, truth = torch.rand(2, 4, 1, 8, 8, generator=generator)
     target = torch.cat([2 * truth - 1, torch.ones_like(truth)], 1)
@@ -53,3 +227,29 @@ def luminance_loss(function: Callable, number: int = 4) -> str:
         return f"the loss of this prediction is {wanted:.4f}, and yours says {answer:.4f}."
 
     return check(number, function, (pred, target), judge)
+
+
+def training_pair(function: Callable, number: int = 8) -> str:
+    """Find the bug: the input is made black in place, so the target gets the hole, too."""
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.2 + 0.8 * torch.rand(4, 1, 8, 8, generator=generator)
+    holes, given = masking.square(4, 8, 3, "random", generator), truth.clone()
+    wanted = truth.masked_fill(holes, 0)
+
+    def judge(answer):
+        masked, target = answer
+        if masked.shape != truth.shape or target.shape != truth.shape:
+            return f"input and target are pictures, {tuple(truth.shape)} each; yours are not."
+        if torch.equal(target, wanted):
+            return "still there: look at the target, and not at the input. What does it show in the hole?"
+        if not torch.equal(target, truth):
+            return "the target is the complete picture, unchanged."
+        if torch.equal(masked, truth):
+            return "now the input has no hole."
+        if not torch.equal(masked, wanted):
+            return "the input is the picture with 0 in the hole, and unchanged outside."
+        if not torch.equal(given, truth):
+            return "right once; but the pictures you were given are changed, and the next epoch has no truth."
+        return None
+
+    return check(number, function, (given, holes), judge)
