@@ -15,6 +15,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.io.formats.style import Styler
 
@@ -97,41 +98,62 @@ def equation(*terms: str | tuple[str, torch.Tensor]):
 
 
 def trace(layers: dict[str, Callable], x: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """What a chain of layers makes of a batch ``x``, as shapes without the batch: {"input": ..., label: ...}."""
+    """What a chain of layers makes of a batch ``x``, as shapes without the batch: {"input": ..., label: ...}.
+
+    A layer that returns a tuple of tensors of one shape gives (how many, *shape), as if they were stacked.
+    """
     shapes = {"input": tuple(x.shape[1:])}
     for label, layer in layers.items():
         x = layer(x)
-        shapes[label] = tuple(x.shape[1:])
+        shapes[label] = (len(x), *x[0].shape[1:]) if isinstance(x, tuple) else tuple(x.shape[1:])
     return shapes
 
 
-def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, int] | None = None, highlight: Iterable[str] = ()):
-    """A network as boxes, one per tensor: {label: (C, H, W) or (numbers,)}, as `trace` returns them.
+def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None = None, highlight: Iterable[str] = ()):
+    """A network as boxes, one per tensor: {label: (C, H, W), (numbers,) or (how many, numbers)}, as `trace` returns.
 
-    A box is as high as its picture and as wide as it has channels (both on a scale that bends); a vector is a bar.
+    A box is as high as its picture and as wide as it has channels (both on a scale that bends); vectors are bars.
     ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say.
     """
     figure, axes = plt.subplots(figsize=(WIDEST / DPI, 2.6), dpi=DPI)
+    top = max((size[1] if len(size) == 3 else size[-1] / 16) for size in shapes.values()) ** 0.5
     x = 0.0
-    for label, (channels, *size) in shapes.items():
-        width, height = (0.12 + 0.1 * np.log2(channels), size[0] ** 0.5) if size else (0.18, channels**0.5 / 4)
-        box = plt.Rectangle((x, -height / 2), width, height, facecolor="#f4a582" if label in highlight else "#92c5de")
-        box.set_edgecolor("#333333")
-        axes.add_patch(box)
-        top, middle = (
-            max(size[0] if size else channels / 16 for channels, *size in shapes.values()) ** 0.5,
-            x + width / 2,
+    for label, size in shapes.items():
+        width, height = (
+            (0.12 + 0.1 * np.log2(size[0]), size[1] ** 0.5) if len(size) == 3 else (0.18, size[-1] ** 0.5 / 4)
         )
+        stacked, colour = size[0] if len(size) == 2 else 1, "#f4a582" if label in highlight else "#92c5de"
+        for i in range(stacked):  # one bar above the other
+            bottom = (i - stacked / 2) * (height + 0.5) + 0.25
+            axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
+        middle, words = x + width / 2, "x".join(map(str, size))
         axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=8)
-        axes.text(middle, -top / 2 - 0.5, "x".join(map(str, (channels, *size))), ha="center", va="top", fontsize=8)
+        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=8)
         if weights and label in weights:
-            axes.text(middle, -top / 2 - 2, f"{weights[label]:,}", ha="center", va="top", fontsize=7, color="#b2182b")
+            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=8, color="#b2182b")
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
     axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
     axes.axis("off")
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
+
+
+def intervals(rows: dict[str, tuple[float, float, float, str]], xlabel: str):
+    """Differences with their 95 % intervals, one row each: {label: (mean, low, high, verdict)}; red is higher than 0,
+    blue lower, grey anything else.
+    """
+    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.3 * len(rows)), dpi=DPI)
+    for row, (mean, low, high, verdict) in enumerate(rows.values()):
+        colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#777777")
+        axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
+        words = verdict if np.isnan(mean) else f"{round(mean, 4) + 0.0:+.4f} {verdict}"
+        axes.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_yticks(range(len(rows)), _plain(rows))
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(alpha=0.3, axis="x")
+    _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in rows.items()))
 
 
 def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
@@ -151,14 +173,18 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
     _show(figure, f"{xlabel} of every picture, by method: {', '.join(values)}")
 
 
-def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7):
+def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torch.Tensor | None = None):
     """Pictures that change: {caption: images (B, C, H, W)}, one frame each, all of one size; repeated for ever.
+    ``holes`` (B, 1, H, W), bool, are framed.
 
     It is an animated PNG. Viewers that do not animate show its first frame, so that is the last one of ``frames``.
     """
     drawn, last = [], list(frames.items())[-1]
     for caption, images in (last, *frames.items()):
         row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
+        if holes is not None:
+            rim = torch.max_pool2d(holes.float(), 3, stride=1, padding=1).bool() & ~holes
+            row = torch.where(rim.cpu(), torch.tensor(to_rgb(FRAME)).view(3, 1, 1), row)
         row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
         sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
         sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
@@ -201,9 +227,10 @@ def curves(
     levels: dict[str, float] | None = None,
     log: str = "",
     save: str | Path | None = None,
+    marks: Iterable[float] = (),
 ):
     """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
-    {label: y} to compare with; ``log`` "x", "y" or "xy".
+    {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``.
     """
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
     for label, (x, y, *spread) in series.items():
@@ -214,6 +241,8 @@ def curves(
             axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
     for i, (label, y) in enumerate((levels or {}).items()):
         axes.axhline(y, linestyle="--", linewidth=1, color=COLOURS.get(label, f"C{len(series) + i}"), label=label)
+    for x in marks:
+        axes.axvline(x, color="#999999", linewidth=1)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:

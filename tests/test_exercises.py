@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from inpaintkit import metrics
-from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
-from inpaintkit.papers import vae
+from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04, own_step
+from inpaintkit.papers import autoencoder, vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -49,6 +49,35 @@ def test_given_code_fails_and_the_solution_passes(path, check):
     verdict = judge(namespace[name])
     assert re.fullmatch(r"exercise \d: correct", verdict)
     assert cell.outputs[0].text.strip() == verdict, "what the solved notebook shows"
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "paper", "extra"),
+    [("01_autoencoder", "train_step", autoencoder.PAPER, ()), ("02_vae", "vae_step", vae.PAPER, (0.005,))],
+)
+def test_a_correct_step_trains_the_network_and_an_open_one_does_not(name, check, paper, extra):
+    cfg, steps, judge = paper.Parameters.resolve({"profile": "smoke"}), [], None
+    for path in (NOTEBOOKS / f"{name}.ipynb", NOTEBOOKS / "solutions" / f"{name}.ipynb"):
+        judge, namespace = getattr(module_of(path), check), {"torch": torch, "nn": torch.nn}
+        for function, source, _ in exercises_of(path).values():  # one may call another
+            exec(source, namespace)
+            if function == exercises_of(path)[check][0]:
+                steps.append(namespace[function])
+    recipe = paper.recipe(paper.build(cfg), cfg, 1)
+    image = torch.rand(
+        2, 1 if paper is vae.PAPER else 3, cfg.size, cfg.size, generator=torch.Generator().manual_seed(0)
+    )
+    masked, mask = recipe.corrupt(image, torch.Generator().manual_seed(0))
+    weights = [p.detach().clone() for p in recipe.net.parameters()]
+    for step, losses in zip(steps, (None, {"loss"}), strict=True):
+        kits = (
+            own_step(recipe, judge, step, *extra).step((image, masked, mask), torch.Generator().manual_seed(0)).keys()
+        )
+        assert kits == losses or (losses is None and "loss" not in kits)
+        assert not all(torch.equal(a, b) for a, b in zip(weights, recipe.net.parameters(), strict=True))
+        with torch.no_grad():
+            for p, old in zip(recipe.net.parameters(), weights, strict=True):
+                p.copy_(old)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -186,7 +186,7 @@ def test_a_direction_is_said_only_if_pictures_and_seeds_agree(tmp_path, base, wi
     assert table["seeds"].tolist() == [len(base), len(wide) or "not run"]
     if expected in ("lower", "higher"):
         assert table["difference on test"].tolist()[1].endswith(expected)
-        assert answers.worth(recorded, {"width": 16}).endswith(expected)
+        assert str(answers.worth(recorded, {"width": 16})).endswith(expected)
     assert table["test: best fill"].tolist()[0].startswith("0.4000")
 
 
@@ -197,9 +197,9 @@ def test_only_runs_on_the_same_pictures_and_with_the_same_seeds_are_compared(tmp
     elsewhere = records.collect(toy.PAPER, runs)
     assert answers.compare(elsewhere, wide, base) is None
     assert answers.direction(elsewhere, wide, base) == "not comparable"
-    assert "not comparable" in answers.worth(elsewhere, {"width": 16})
+    assert "not comparable" in answers.worth(elsewhere, {"width": 16}).verdict
     base, wide = {0: [0.5, 0.5], 1: [0.6, 0.6], 2: [0.9, 0.9]}, {0: [0.3, 0.3], 1: [0.4, 0.4]}
-    said = answers.worth(study(tmp_path / "seeds", base, wide), {"width": 16})
+    said = str(answers.worth(study(tmp_path / "seeds", base, wide), {"width": 16}))
     assert said.startswith("0.5500 ± 0.0707 → 0.3500 ± 0.0707; -0.2000"), "the third seed has no partner"
 
 

@@ -117,20 +117,46 @@ def _signed(difference: Interval) -> str:
     return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
-def worth(recorded: Records, changed: dict) -> str:
-    """What some changed parameters of the demo are worth on test, in words with an interval, for one cell."""
+@dataclass(frozen=True)
+class Worth:
+    """What changed parameters are worth: the main score before and after (mean ± spread over seeds), the difference."""
+
+    before: str
+    after: str
+    difference: Interval | None  # None: not run, or on other pictures or holes
+    verdict: str  # as `direction` says it, or "not comparable: ..."
+
+    def __str__(self) -> str:
+        if not self.after:
+            return self.verdict
+        return (
+            f"{self.before} → {self.after}; "
+            + (f"{_signed(self.difference)}: " if self.difference else "")
+            + self.verdict
+        )
+
+    @property
+    def row(self) -> tuple[float, float, float, str]:
+        """(mean, low, high, verdict), for `viz.intervals`; nan where there is no difference."""
+        d = self.difference or Interval(math.nan, math.nan, math.nan, 0)
+        return d.mean, d.low, d.high, self.verdict
+
+
+def worth(recorded: Records, changed: dict) -> Worth:
+    """What some changed parameters of the demo are worth on test."""
     base, other = variants(recorded, Question("worth", "", {"demo": {}, "changed": changed}))
     network, seeds = recorded.paper.network, sorted(base.runs.keys() & other.runs.keys())
     if not seeds:
-        return NOT_RUN
-    means = [
+        return Worth("", "", None, NOT_RUN)
+    before, after = (
         records.per_seed([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds])
         for x in (base, other)
-    ]
+    )
     difference, mark = compare(recorded, other, base), base.mark or other.mark
     if difference is None:
-        return f"{means[0]} → {means[1]}, hole {other.holes}: not comparable{mark}"
-    return f"{means[0]} → {means[1]}; {_signed(difference)}: {direction(recorded, other, base)}{mark}"
+        why = f"hole {other.holes}" if other.holes != base.holes else "other pictures"
+        return Worth(before, after, None, f"not comparable, {why}{mark}")
+    return Worth(before, after, difference, direction(recorded, other, base) + mark)
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -142,7 +168,7 @@ class Verdict:
 
     text: str
     expected: str
-    verdict: str  # "holds", "does not hold", "not tested"
+    verdict: str  # "holds", "does not hold", "not shown" (the interval holds 0, or seeds disagree), "not tested"
     why: str
 
 
@@ -182,8 +208,9 @@ def _changed(recorded: Records, entry: dict) -> tuple[str, str]:
     said = direction(recorded, other, base)
     if said in (NOT_RUN, ONE_SEED):
         return "not tested", said
-    holds = said == entry["is"] or (entry["is"] == "different" and said in ("lower", "higher"))
-    return ("holds" if holds else "does not hold"), worth(recorded, entry["changed"])
+    moved = said in ("lower", "higher")
+    holds = said == entry["is"] or (entry["is"] == "different" and moved)
+    return "holds" if holds else "does not hold" if moved else "not shown", str(worth(recorded, entry["changed"]))
 
 
 def stamp(recorded: Records) -> str:

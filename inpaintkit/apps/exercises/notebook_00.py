@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from inpaintkit import fills, masking, metrics
-from inpaintkit.apps.exercises import OPEN, check
+from inpaintkit.apps.exercises import OPEN, check, solved
 
 
 def coverage(guess: dict, number: int = 1) -> str:
@@ -19,7 +19,7 @@ def coverage(guess: dict, number: int = 1) -> str:
         side, area = answer["side"], answer["area"]
         if max(side, area) > 1:
             return "give shares between 0 and 1, not per cent."
-        if math.isclose(side, 0.2) or math.isclose(area, 0.04):
+        if math.isclose(side, 0.2) and math.isclose(area, 0.04):
             return "the other way round: a side of 20 pixels makes 20 x 20 hidden pixels of 10,000."
         if not math.isclose(side, 0.04, abs_tol=1e-4):
             return f"20 % of the side are 20 pixels, so 400 of 10,000 pixels are hidden, and you say {side}."
@@ -108,6 +108,16 @@ def harmonic(function: Callable, number: int = 3) -> str:
     return check(number, lambda: [function(picture.clone(), hole, rounds) for rounds in (1, 400)], (), judge)
 
 
+def your_fills(own_ring: Callable, own_harmonic: Callable, masked: torch.Tensor, mask: torch.Tensor) -> dict:
+    """What the student's fills of exercises 2 and 3 make of pictures (B, C, H, W): {label: pictures}, if correct."""
+    own, pairs = {}, list(zip(masked, mask[:, 0], strict=True))
+    if solved(ring_mean(own_ring)):
+        own["your ring mean"] = torch.stack([own_ring(x, hole) for x, hole in pairs])
+    if solved(harmonic(own_harmonic)):
+        own["your harmonic"] = torch.stack([own_harmonic(x, hole, 1000) for x, hole in pairs])
+    return own
+
+
 def stripes(guess: dict, number: int = 4) -> str:
     """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
 
@@ -126,7 +136,7 @@ def stripes(guess: dict, number: int = 4) -> str:
 def structure(function: Callable, number: int = 5) -> str:
     """Write: the structure term of SSIM, Wang et al. 2004, equation 10."""
     x = _example()[0][0].double()
-    cases = {"the same": x, "mirrored": x.flip(1), "the negative": 1 - x, "half the contrast": x / 2}
+    cases = {"the same picture": x, "its mirror image": x.flip(1), "its negative": 1 - x, "half its contrast": x / 2}
     c3 = 0.03**2 / 2
 
     def term(y):
@@ -156,7 +166,7 @@ def hole_psnr(function: Callable, number: int = 6) -> str:
         if not torch.is_tensor(answer) or answer.shape != wanted.shape:
             return f"one value per picture is wanted, shape (3,), and yours is {tuple(getattr(answer, 'shape', ()))}."
         if torch.allclose(answer.double()[:2], metrics.psnr(pred, image)[:2], atol=0.01):
-            return "still there: the known pixels are in your mean. They make 6.0 dB here."
+            return f"still there: an error of 0.1 in every hidden pixel is 20 dB, and you say {answer[0]:.0f}."
         if torch.isinf(answer).any():
             return "a perfect picture has an MSE of 0, and its PSNR is infinite: cut off at 100 dB (clamp)."
         if not torch.allclose(answer.double(), wanted, atol=0.01):
@@ -178,10 +188,7 @@ def mean_psnr(function: Callable, number: int = 7) -> str:
             return "one number is wanted, the mean over the batch; yours has a value for each image."
         answer = float(answer)
         if math.isclose(answer, of_the_mean, abs_tol=0.01):
-            return (
-                f"still there: two images of 20 and 60 dB give {answer:.1f} dB, because the errors are averaged before "
-                "the logarithm; their mean is 40."
-            )
+            return f"still there: two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.0f}."
         if not math.isclose(answer, wanted, abs_tol=0.01):
             return f"two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.1f}."
         return None
@@ -201,7 +208,7 @@ def hole_mse(function: Callable, number: int = 8) -> str:
             return f"one value per picture is wanted, shape (4,), and yours is {tuple(getattr(answer, 'shape', ()))}."
         answer = answer.double()
         if torch.allclose(answer, 3 * wanted, rtol=1e-3):
-            return "still there: it is three times too large for colour pictures and right for grey ones."
+            return f"still there: the first picture has {wanted[0]:.4f}, and you say {answer[0]:.4f}."
         if torch.allclose(answer, wanted, rtol=1e-3):
             grey = function(pred[:, :1], image[:, :1], mask).double()
             if torch.allclose(grey, metrics.mse(pred[:, :1], image[:, :1], mask), rtol=1e-3):
