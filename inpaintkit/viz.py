@@ -210,7 +210,9 @@ def _edges(holes: np.ndarray) -> np.ndarray:
 def _decimal(axis):
     """Numbers on a logarithmic axis as 0.02, not as powers of ten: 1, 2 and 5 of each decade if there are few."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+    axis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,), numticks=5 if high / low > 1e5 else "auto")
+    )
     axis.set_major_formatter(FuncFormatter(lambda x, _: np.format_float_positional(x, precision=8, trim="-")))
     axis.set_minor_formatter(NullFormatter())
 
@@ -231,7 +233,10 @@ def curves(
 ):
     """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
     {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``.
+    Without series there is no figure.
     """
+    if not series:
+        return
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
     for label, (x, y, *spread) in series.items():
         colour = COLOURS.get(label)

@@ -2,23 +2,27 @@
 
 Each notebook runs in a process of its own, so that a kernel that hangs can be ended; one that exceeds its time is run
 once more, and that is said. A notebook that fails does not keep the others from running. What has not changed since
-its last good run is not run again.
+its last good run is not run again. On a processor two run at a time, each on half of the cores: small networks get more
+out of them so.
 """
 
 import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import torch
 from nbconvert import HTMLExporter
+from tqdm.auto import tqdm
 
 from inpaintkit import __version__, evaluate, fills, papers, runtime, viz
 
@@ -26,6 +30,7 @@ PACKAGE = Path(runtime.__file__).parent
 SHOWN = ("hole_mse", "hole_psnr", "image_ssim")  # the scores on the page
 CELL_SECONDS = 240  # the slowest cell of a demo takes about 60 s on two cores
 NOTEBOOK_SECONDS = 420
+RUNNING: set[subprocess.Popen] = set()
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 img { max-width: 100% } table { border-collapse: collapse; margin: 0.5rem 0; font-size: 0.9rem }
@@ -47,32 +52,57 @@ def inputs_hash(notebook: Path) -> str:
     return runtime.files_hash(*package, *others, *([lock] if lock.exists() else []))
 
 
+def _at_once() -> int:
+    """How many notebooks run at a time."""
+    return min(2, runtime.cores()) if runtime.pick_device().type == "cpu" else 1
+
+
 def run_notebook(notebook: Path, folder: Path, parameters: dict, seconds: float = NOTEBOOK_SECONDS) -> str | None:
-    """Runs one notebook with papermill's progress bar on the terminal; returns None, or what went wrong."""
-    out_dir = folder / notebook.stem
+    """Runs one notebook; papermill's messages and progress go to NAME.log. Returns None, or what went wrong."""
+    out_dir, log = folder / notebook.stem, folder / f"{notebook.stem}.log"
     command = [sys.executable, "-m", "papermill", str(notebook), str(folder / notebook.name), "--cwd", str(folder)]
     command += ["--execution-timeout", str(CELL_SECONDS), "--log-level", "ERROR"]
     command += ["-r", "out_dir", str(out_dir.resolve())]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
-        code = process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return f"took longer than {seconds:.0f} s"
-    finally:  # on Ctrl-C too; the kernel sees that papermill is gone, and ends itself
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    env = {"OMP_NUM_THREADS": str(runtime.cores() // _at_once())} | os.environ
+    with log.open("w") as messages:
+        process = subprocess.Popen(command, stdout=messages, stderr=messages, env=env, start_new_session=True)
+        RUNNING.add(process)
+        try:
+            code = process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return f"took longer than {seconds:.0f} s"
+        finally:
+            stop(process)
+            RUNNING.discard(process)
     if code == 0:
         return None
     if _interrupted(folder / notebook.name):
         return f"took longer than {CELL_SECONDS} s in one cell"
-    return "failed; the message is above, the cells up to there in the executed notebook"
+    return f"failed: {_last_line(log)} (all of it: {log}; the cells up to there: the executed notebook)"
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ends papermill, if it still runs; the kernel sees that and ends itself."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+def _cells_done(log: Path) -> int:
+    """How many cells papermill's progress bar says are done."""
+    counts = re.findall(r"(\d+)/\d+ \[", log.read_text(errors="replace")) if log.exists() else []
+    return int(counts[-1]) if counts else 0
 
 
 def _interrupted(executed: Path) -> bool:
@@ -88,20 +118,19 @@ def run_or_skip(notebook: Path, folder: Path, parameters: dict) -> dict:
     state_file = folder / notebook.stem / "course.json"
     wanted = inputs_hash(notebook) + json.dumps(parameters)
     if state_file.exists() and (state := json.loads(state_file.read_text(encoding="utf8")))["inputs"] == wanted:
-        print(f"{notebook.stem}: up to date, {state['seconds']:.0f} s when it ran")
+        tqdm.write(f"{notebook.stem}: up to date, {state['seconds']:.0f} s when it ran")
         return state
     state_file.unlink(missing_ok=True)
-    print(f"{notebook.stem}: running")
     started = time.perf_counter()
     problem = run_notebook(notebook, folder, parameters)
     if problem and problem.startswith("took longer"):
-        print(f"{notebook.stem}: {problem}; running it once more (its training continues from the checkpoint)")
+        tqdm.write(f"{notebook.stem}: {problem}; running it once more (its training continues from the checkpoint)")
         problem = run_notebook(notebook, folder, parameters)
     state = {"name": notebook.stem, "inputs": wanted, "seconds": time.perf_counter() - started, "problem": problem}
     if problem is None:
         (folder / notebook.stem / "checkpoint.pt").unlink(missing_ok=True)  # the next run is to train again
         runtime.write_json(state_file, state)
-    print(f"{notebook.stem}: {problem or 'done'} ({state['seconds']:.0f} s)")
+    tqdm.write(f"{notebook.stem}: {problem or 'done'} ({state['seconds']:.0f} s)")
     return state
 
 
@@ -189,7 +218,21 @@ def main(folder: Path | None = None, notebooks: list[Path] | None = None, parame
         print("inpaintkit: less than 1 GB is free here, and the notebooks need that for their checkpoints; make room.")
         return 1
     started = time.perf_counter()
-    states = [run_or_skip(notebook, folder, parameters or {"profile": "demo"}) for notebook in notebooks]
+    cells = {notebook: len(nbformat.read(notebook, as_version=4).cells) for notebook in notebooks}
+    with ThreadPoolExecutor(_at_once()) as pool, tqdm(total=sum(cells.values()), unit="cell") as bar:
+        # the last ones take longest
+        runs = {n: pool.submit(run_or_skip, n, folder, parameters or {"profile": "demo"}) for n in reversed(notebooks)}
+        try:
+            while wait(runs.values(), timeout=1).not_done:
+                done = [_cells_done(folder / f"{n.stem}.log") if not runs[n].done() else cells[n] for n in notebooks]
+                bar.update(sum(done) - bar.n)
+        except BaseException:  # Ctrl-C reaches this process only
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(RUNNING):
+                stop(process)
+            raise
+        bar.update(bar.total - bar.n)
+    states = [runs[notebook].result() for notebook in notebooks]
     page = write_page(states, folder)
     failed = [state["name"] for state in states if state["problem"]]
     seconds = time.perf_counter() - started
