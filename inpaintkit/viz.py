@@ -34,6 +34,7 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "Navier-Stokes": "#17becf",
     "patch-based, 7x7": "#e377c2",
     "frequency-selective": "#ff7f0e",
+    "PCA of the known pixels": "#e6ab02",
     "truth": "black",
     "training": "#ff9896",
 }
@@ -58,7 +59,7 @@ def grid(
     shown = []
     for images in rows.values():
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-        shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0))
+        shown.append(np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.8))
     n, height, width = shown[0].shape[:3]
     zoom = max(1, min(2, WIDEST // (n * width)))  # a whole number, so that all pixels are equally large
     figure = plt.figure(figsize=(zoom * n * width / DPI, zoom * len(rows) * height / DPI), dpi=DPI)
@@ -179,7 +180,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
 
     It is an animated PNG. Viewers that do not animate show its first frame, so that is the last one of ``frames``.
     """
-    drawn, last = [], list(frames.items())[-1]
+    sheets, last = [], list(frames.items())[-1]
     for caption, images in (last, *frames.items()):
         row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
         if holes is not None:
@@ -189,8 +190,10 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
         sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
         sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
         PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black")
-        palette = drawn[0] if drawn else None  # one for all: what does not change has the same numbers
-        drawn.append(sheet.quantize(64, dither=PIL.Image.Dither.NONE, palette=palette))
+        sheets.append(sheet)
+    every = PIL.Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets]))
+    palette = every.quantize(128)  # one for all: what does not change has the same numbers
+    drawn = [sheet.quantize(dither=PIL.Image.Dither.NONE, palette=palette) for sheet in sheets]
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"

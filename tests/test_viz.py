@@ -112,7 +112,7 @@ def test_own_photograph_in_both_versions_of_ipywidgets(version):
     assert widgets._own_photograph({} if version == 7 else (), 64) is None
 
 
-CURVES = {"truth", "training", "test", "hole MSE, test"}
+CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
