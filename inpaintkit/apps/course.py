@@ -167,7 +167,8 @@ def write_page(states: list[dict], folder: Path) -> Path:
         )
     machine = html.escape(runtime.device_name(runtime.pick_device()))
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inpaintkit</title><style>{STYLE}</style>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inpaintkit</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<h1>inpaintkit</h1><p>version {__version__}, profile demo, {machine}. Every number on this page was produced "
         f"by the runs that it links to.</p>{''.join(sections)}</html>"
     )

@@ -142,6 +142,7 @@ def dots(recorded: Records, question: Question, path: Path) -> None:
     axes.set_yticks(range(len(found)), [answer.label for answer in found])
     axes.invert_yaxis()
     axes.margins(y=0.2)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"{evaluate.SCORES[paper.scores[0]].label}, test")
     axes.grid(alpha=0.3, axis="x")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
