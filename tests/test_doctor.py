@@ -74,7 +74,7 @@ def test_sets_are_complete_or_not(tmp_path, monkeypatch):
 
 
 def test_times_follow_the_speed_of_the_machine(monkeypatch):
-    assert "02_vae: demo about 2.1 minutes" in doctor.page()
+    assert "02_vae: demo about 2.7 minutes" in doctor.page()
     monkeypatch.setattr(doctor, "speed", lambda: (doctor.GFLOPS / 100, doctor.GFLOPS / 100))
     page = doctor.page()
     assert "02_vae: demo about 106.7 minutes" in page
@@ -89,7 +89,7 @@ def test_a_busy_machine_is_noticed_and_its_times_are_those_of_an_idle_one(monkey
     page = doctor.page()
     assert "other programs use 1.6 of 2 processors" in page
     assert "about 3.0 times as long" in page
-    assert "02_vae: demo about 2.1 minutes" in page
+    assert "02_vae: demo about 2.7 minutes" in page
     monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda seconds, percpu: [10.0, 0.0])
     page = doctor.page()
     assert "other programs use 0.1 of 2 processors\n" in page
