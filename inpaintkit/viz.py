@@ -140,18 +140,24 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
 
 
-def intervals(rows: dict[str, tuple[float, float, float, str]], xlabel: str):
-    """Differences with their 95 % intervals, one row each: {label: (mean, low, high, verdict)}; red is higher than 0,
-    blue lower, grey anything else.
+def intervals(rows: dict[str, tuple], xlabel: str):
+    """Differences with their 95 % intervals, one row each: {label: (mean, low, high, verdict, of each seed)}.
+
+    Red is higher than 0, blue lower, grey anything else; crosses are seeds. Near 0 the axis is linear, farther away
+    logarithmic, so that small differences are seen beside large ones.
     """
     figure, axes = plt.subplots(figsize=(6, 0.6 + 0.3 * len(rows)), dpi=DPI)
-    for row, (mean, low, high, verdict) in enumerate(rows.values()):
+    for row, (mean, low, high, verdict, seeds) in enumerate(rows.values()):
         colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#777777")
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
+        axes.plot(seeds, [row] * len(seeds), "x", color="black", markersize=5, markeredgewidth=0.8, zorder=3)
         words = verdict if np.isnan(mean) else f"{round(mean, 4) + 0.0:+.4f} {verdict}"
         axes.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), _plain(rows))
+    farthest = np.nanmax(np.abs(axes.get_xlim()))
+    axes.set_xscale("symlog", linthresh=10 ** np.floor(np.log10(farthest) - 1), linscale=0.7)
+    axes.xaxis.set_major_formatter(_plain_number)
     axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axes.grid(alpha=0.3, axis="x")
     _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in rows.items()))
@@ -210,13 +216,18 @@ def _edges(holes: np.ndarray) -> np.ndarray:
     return np.concatenate([flat, upright])
 
 
+@FuncFormatter
+def _plain_number(x, _):
+    return np.format_float_positional(x, precision=8, trim="-")
+
+
 def _decimal(axis):
     """Numbers on a logarithmic axis as 0.02, not as powers of ten: 1, 2 and 5 of each decade if there are few."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(
         LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,), numticks=5 if high / low > 1e5 else "auto")
     )
-    axis.set_major_formatter(FuncFormatter(lambda x, _: np.format_float_positional(x, precision=8, trim="-")))
+    axis.set_major_formatter(_plain_number)
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -248,7 +259,13 @@ def curves(
             low, high = ([a + sign * b for a, b in zip(y, spread[0], strict=True)] for sign in (-1, 1))
             axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
     for i, (label, y) in enumerate((levels or {}).items()):
-        axes.axhline(y, linestyle="--", linewidth=1, color=COLOURS.get(label, f"C{len(series) + i}"), label=label)
+        axes.axhline(
+            y,
+            linestyle=("--", ":", "-.")[i % 3],
+            linewidth=1.2,
+            color=COLOURS.get(label, f"C{len(series) + i}"),
+            label=label,
+        )
     for x in marks:
         axes.axvline(x, color="#999999", linewidth=1)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}

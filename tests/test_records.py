@@ -206,6 +206,8 @@ def test_only_runs_on_the_same_pictures_and_with_the_same_seeds_are_compared(tmp
 CLAIMS = [
     {"text": "below nothing", "below": "nothing", "verdict": "holds"},
     {"text": "below the mean", "below": "mean", "verdict": "does not hold"},
+    {"text": "above the mean", "above": "mean", "verdict": "does not hold"},
+    {"text": "above what was not scored", "above": "ring", "verdict": "holds"},
     {"text": "below what was not scored", "below": "ring", "verdict": "holds"},
     {"text": "wide is lower", "changed": {"width": 16}, "is": "lower", "verdict": "holds"},
     {"text": "wide is higher", "changed": {"width": 16}, "is": "higher", "verdict": "holds"},
@@ -221,7 +223,7 @@ def test_claims_hold_or_not_or_are_not_tested(tmp_path, monkeypatch):
     fills = {"nothing": [0.9, 0.9, 1.0], "mean": [0.55, 0.55, 0.55]}
     verdicts = [claim.verdict for claim in answers.claims(study(tmp_path, base, wide, **fills))]
     no, untested = "does not hold", "not tested"
-    assert verdicts == ["holds", no, untested, "holds", no, "holds", untested, "holds"]
+    assert verdicts == ["holds", no, no, untested, untested, "holds", no, "holds", untested, "holds"]
     assert {claim.verdict for claim in answers.claims(records.Records(toy.PAPER))} == {untested}
     one_seed = study(tmp_path / "one", {0: base[0]}, {0: wide[0]}, **fills)
     assert {claim.verdict for claim in answers.claims(one_seed)} == {untested}, "one seed is no test of a claim"

@@ -124,7 +124,8 @@ class Worth:
     before: str
     after: str
     difference: Interval | None  # None: not run, or on other pictures or holes
-    verdict: str  # as `direction` says it, or "not comparable: ..."
+    verdict: str  # as `direction` says it, or "not comparable, ..."
+    seeds: tuple[float, ...] = ()  # the difference of each seed
 
     def __str__(self) -> str:
         if not self.after:
@@ -136,10 +137,10 @@ class Worth:
         )
 
     @property
-    def row(self) -> tuple[float, float, float, str]:
-        """(mean, low, high, verdict), for `viz.intervals`; nan where there is no difference."""
+    def row(self) -> tuple[float, float, float, str, tuple[float, ...]]:
+        """(mean, low, high, verdict, of each seed), for `viz.intervals`; nan where there is no difference."""
         d = self.difference or Interval(math.nan, math.nan, math.nan, 0)
-        return d.mean, d.low, d.high, self.verdict
+        return d.mean, d.low, d.high, self.verdict, self.seeds
 
 
 def worth(recorded: Records, changed: dict) -> Worth:
@@ -148,15 +149,14 @@ def worth(recorded: Records, changed: dict) -> Worth:
     network, seeds = recorded.paper.network, sorted(base.runs.keys() & other.runs.keys())
     if not seeds:
         return Worth("", "", None, NOT_RUN)
-    before, after = (
-        records.per_seed([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds])
-        for x in (base, other)
-    )
+    before, after = ([recorded.score(x.runs[seed], "test", x.holes, network) for seed in seeds] for x in (base, other))
+    said = records.per_seed(before), records.per_seed(after)
     difference, mark = compare(recorded, other, base), base.mark or other.mark
     if difference is None:
         why = f"hole {other.holes}" if other.holes != base.holes else "other pictures"
-        return Worth(before, after, None, f"not comparable, {why}{mark}")
-    return Worth(before, after, difference, direction(recorded, other, base) + mark)
+        return Worth(*said, None, f"not comparable, {why}{mark}")
+    of_seeds = tuple(b - a for a, b in zip(before, after, strict=True))
+    return Worth(*said, difference, direction(recorded, other, base) + mark, of_seeds)
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -176,28 +176,33 @@ def claims(recorded: Records) -> list[Verdict]:
     """Every claim of a work, tested. Raises ValueError for an entry that is no claim."""
     found = []
     for entry in questions.table(recorded.paper).get("claims", []):
-        if not {"text", "verdict"} <= entry.keys() or not {"below", "changed"} & entry.keys():
-            raise ValueError(f"a claim of {recorded.paper.id} needs text, verdict, and below or changed: {entry}.")
-        verdict, why = (_below if "below" in entry else _changed)(recorded, entry)
+        if not {"text", "verdict"} <= entry.keys() or not {"below", "above", "changed"} & entry.keys():
+            raise ValueError(
+                f"a claim of {recorded.paper.id} needs text, verdict, and below, above or changed: {entry}."
+            )
+        verdict, why = (_beside if {"below", "above"} & entry.keys() else _changed)(recorded, entry)
         found.append(Verdict(entry["text"], entry["verdict"], verdict, why))
     return found
 
 
-def _below(recorded: Records, entry: dict) -> tuple[str, str]:
-    """Is the main score of the demo (or a change of it) lower than a fill's, with every seed, its interval below 0?"""
+def _beside(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Is the main score of the demo (or a change of it) below or above a fill's, with every seed and the interval?"""
     (demo,) = variants(recorded, Question("claim", "", {"demo": entry.get("changed", {})}))
     if len(demo.runs) < 2:
         return "not tested", ONE_SEED if demo.runs else NOT_RUN
-    paper, part = recorded.paper, entry.get("part", "test")
+    paper, part, below = recorded.paper, entry.get("part", "test"), "below" in entry
+    fill = entry["below" if below else "above"]
     scores = {s: recorded.score(run, part, demo.holes, paper.network) for s, run in demo.runs.items()}
     run = next(iter(demo.runs.values()))
-    limit = recorded.score(run, part, demo.holes, entry["below"])
+    limit = recorded.score(run, part, demo.holes, fill)
     network = [recorded.per_image(r, part, demo.holes, paper.network) for r in demo.runs.values()]
-    fill = recorded.per_image(run, part, demo.holes, entry["below"])
-    difference = records.paired(network, [fill])
+    difference = records.paired(network, [recorded.per_image(run, part, demo.holes, fill)])
     if difference is None:
-        return "not tested", f"{entry['below']} was not scored on the same pictures"
-    holds = all(score < limit for score in scores.values()) and difference.high < 0
+        return "not tested", f"{fill} was not scored on the same pictures"
+    if below:
+        holds = all(score < limit for score in scores.values()) and difference.high < 0
+    else:
+        holds = all(score > limit for score in scores.values()) and difference.low > 0
     numbers = ", ".join(f"{score:.4f}" for score in scores.values())
     return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}{demo.mark}"
 

@@ -102,7 +102,7 @@ def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
             features.sum().backward()
             unused = [name for name, weight in net.named_parameters() if weight.grad is None]
             if unused:
-                return f"still there: after backward(), {len(unused)} of the weights have no gradient (`.grad` is None). Which?"
+                return f"still there: after backward(), {len(unused)} of the parameters have no gradient. Which?"
         if not torch.is_tensor(features) or tuple(features.shape) != (2, 4, 4, 4):
             shape = tuple(getattr(features, "shape", ()))
             return f"three poolings take a 32x32 picture to 4x4 with 4 channels, (2, 4, 4, 4); yours gives {shape}."
