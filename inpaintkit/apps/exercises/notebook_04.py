@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inpaintkit import fills, masking
+from inpaintkit import masking
 from inpaintkit.apps.exercises import OPEN, check, solved
 from inpaintkit.contracts import Recipe
 
@@ -39,31 +39,34 @@ def lost_shares(guess: dict, number: int = 1) -> str:
 
 
 def box(function: Callable, number: int = 2) -> str:
-    """Write: the mean of the known pixels within 5x5, in every lost pixel."""
+    """Write: the mean of the known pixels within 5x5, in every lost pixel that has one."""
     generator = torch.Generator().manual_seed(0)
-    picture, mask = 0.2 + 0.8 * torch.rand(3, 3, 16, 16, generator=generator), masking.pixels(3, 16, 0.6, generator)
+    picture, mask = 0.2 + 0.8 * torch.rand(3, 3, 16, 16, generator=generator), masking.pixels(3, 16, 0.8, generator)
     masked = masking.apply(picture, mask, "grey")  # what stands in a lost pixel must not matter
-    wanted = fills.Box()(masked, mask)
     pool = lambda x: nn.functional.avg_pool2d(x, 5, 1, 2)  # noqa: E731
-    dark, count = pool(masked * ~mask), pool((~mask).float())
+    total, count = pool(masked * ~mask), pool((~mask).float())
+    reached, known = (count > 0).expand_as(masked), (~mask).expand_as(masked)
 
     def judge(answer):
         if not torch.is_tensor(answer) or answer.shape != masked.shape:
             return f"return the filled pictures, {tuple(masked.shape)}; yours is {tuple(getattr(answer, 'shape', ()))}."
-        if answer.isnan().any():
-            return "some pixels are NaN, 0 divided by 0."
-        if torch.allclose(answer, wanted, atol=1e-5):
+
+        def same(wanted):
+            return torch.allclose(answer[reached], wanted[reached], atol=1e-5)
+
+        if not answer.isfinite().all():
+            return "some pixels are 0 divided by 0: no known pixel is in their window. Use clamp(min=...) on the count."
+        if same(torch.where(mask, total / count, masked)):
             return None
-        if torch.allclose(answer, dark / count, atol=1e-5):
+        if same(total / count):
             return "lost pixels are right, but known pixels have changed: torch.where(mask, ..., masked)."
-        known = (~mask).expand_as(masked)
         if not torch.equal(answer[known], masked[known]):
             return "known pixels have changed: torch.where(mask, ..., masked)."
-        if torch.allclose(answer, torch.where(mask, dark, masked), atol=1e-5):
+        if same(torch.where(mask, total, masked)):
             return "too dark: this is the sum of the known pixels divided by 25. How many are known?"
-        if torch.allclose(answer, torch.where(mask, pool(masked), masked), atol=1e-5):
+        if same(torch.where(mask, pool(masked), masked)):
             return "the lost pixels themselves are in this mean: make them 0 first."
-        if torch.allclose(answer, torch.where(mask, pool(masked) / count, masked), atol=1e-5):
+        if same(torch.where(mask, pool(masked) / count, masked)):
             return "the count is right, but the lost pixels are in the sum: make them 0 first."
         return "not yet: two windows of 5x5 with stride 1 and padding 2, one over values and one over known pixels."
 
@@ -166,7 +169,9 @@ def blind(guess: dict, number: int = 6) -> str:
         if math.isclose(answer["loss of D"], best**2, abs_tol=2e-3):
             return "loss of D: this is one of its two terms."
         if not math.isclose(answer["loss of D"], loss, abs_tol=3e-3):
-            return "loss of D: put the score into both terms of equation 2, one for true and one for generated pictures."
+            return (
+                "loss of D: put the score into both terms of equation 2, one for true and one for generated pictures."
+            )
         if math.isclose(answer["fooling"], best**2, abs_tol=2e-3):
             return "fooling: the generator wants 1, not 0 and not 0.95."
         if not math.isclose(answer["fooling"], fooling, abs_tol=2e-3):
@@ -203,7 +208,9 @@ def both_steps(function: Callable, number: int = 7) -> str:
             return function(nets["g"], nets["d"], *optimisers, masked, image, mask, noise, weight)
         except RuntimeError as error:
             if "second time" in str(error):
-                raise RuntimeError("the first backward has used up the graph of pred: D needs only its values.") from None
+                raise RuntimeError(
+                    "the first backward has used up the graph of pred: D needs only its values."
+                ) from None
             raise
 
     def moved(name):
@@ -260,9 +267,11 @@ def both_steps(function: Callable, number: int = 7) -> str:
             return "D's weights went elsewhere: are its old gradients, also those of the generator's step, set to 0?"
         if not isinstance(answer, tuple) or len(answer) != 3:
             return "both networks are right; return the three losses: content, fooling, loss of D."
-        wanted = [float(x) for x in (content, fooling, real + fake)]
-        if not all(math.isclose(float(x), y, rel_tol=1e-4) for x, y in zip(answer, wanted, strict=True)):
-            return "both networks are right; the three losses are returned without weights: content, fooling, loss of D."
+        wanted = (content, fooling, real + fake)
+        if not all(torch.allclose(torch.as_tensor(x), y, rtol=1e-4) for x, y in zip(answer, wanted, strict=True)):
+            return (
+                "both networks are right; the three losses are returned without weights: content, fooling, loss of D."
+            )
         return None
 
     return check(number, step, (), judge)
