@@ -253,11 +253,11 @@ def curves(
         return
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
     for label, (x, y, *spread) in series.items():
-        colour = COLOURS.get(label)
-        axes.plot(x, y, label=label, color=colour, marker="o" if len(x) < 20 else None, markersize=3)
+        marker = "o" if len(x) < 20 else None
+        (line,) = axes.plot(x, y, label=label, color=COLOURS.get(label), marker=marker, markersize=3)
         if spread:
             low, high = ([a + sign * b for a, b in zip(y, spread[0], strict=True)] for sign in (-1, 1))
-            axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
     for i, (label, y) in enumerate((levels or {}).items()):
         axes.axhline(
             y,

@@ -11,7 +11,7 @@ import torch
 
 from inpaintkit import metrics
 from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04, own_step
-from inpaintkit.papers import autoencoder, vae
+from inpaintkit.papers import autoencoder, ssrgan, vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -80,6 +80,27 @@ def test_a_correct_step_trains_the_network_and_an_open_one_does_not(name, check,
                 p.copy_(old)
 
 
+@pytest.mark.parametrize(
+    ("step", "changes", "said"),
+    [("open", {}, "not solved yet"), ("own", {}, "your step"), ("own", {"smoothing": 0.0}, "parameters need it")],
+)
+def test_a_correct_step_of_both_networks_trains_as_the_kit_does(step, changes, said, capsys):
+    cfg = ssrgan.Parameters.resolve({"profile": "smoke", "fill": "grey"} | changes)
+    own = both_with() if step == "own" else lambda *tensors: None
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    weights = []
+    for given in (own, None):
+        torch.manual_seed(0)
+        recipe = ssrgan.PAPER.recipe(ssrgan.PAPER.build(cfg), cfg, 1)
+        masked, mask = recipe.corrupt(image, torch.Generator().manual_seed(0))
+        recipe = notebook_04.own_steps(recipe, given) if given else recipe
+        losses = recipe.step((image, masked, mask), torch.Generator().manual_seed(0))
+        assert losses.keys() == {"content", "fooling D", "D"}
+        weights.append([p.detach().clone() for p in recipe.modules.parameters()])
+    assert said in capsys.readouterr().out
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_check_is_used_once_and_no_two_exercises_share_a_number(path):
     module = module_of(path)
@@ -114,6 +135,60 @@ def step_with(kl=1, moves=True, clears=True):
         return loss
 
     return step
+
+
+def windows(x):
+    """The mean of each 5x5 window (exercise 2 of notebook 04)."""
+    return torch.nn.functional.avg_pool2d(x.float(), 5, 1, 2)
+
+
+def block_with(adds=True, zero=("second",)):
+    """The residual block of exercise 3 of notebook 04, with a slip."""
+
+    class Block(torch.nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.first = torch.nn.Conv2d(channels, channels, 3, padding=1)
+            self.activation = torch.nn.PReLU(channels)
+            self.second = torch.nn.Conv2d(channels, channels, 3, padding=1)
+            for name, tensor in self.named_parameters():
+                if name.startswith(zero or ("none",)):
+                    torch.nn.init.zeros_(tensor)
+
+        def forward(self, x):
+            return adds * x + self.second(self.activation(self.first(x)))
+
+    return Block
+
+
+def both_with(
+    factor=4, fooling=lambda score: (score - 1).square().mean(), target=lambda noise: 1 - 0.1 * noise, real=1, fake=1,
+    g=True, d=True, detach=True, clears=True, returned=lambda losses: losses,
+):  # fmt: skip
+    """The training step of exercise 7 of notebook 04, with a slip."""
+
+    def step(generator, discriminator, adam_g, adam_d, masked, image, mask, noise, weight):
+        pred = generator(masked, mask)
+        content = factor * (pred - image).square().mean()
+        term = fooling(discriminator(pred))
+        adam_g.zero_grad()
+        (content + weight * term).backward()
+        if g:
+            adam_g.step()
+        scores = discriminator(image), discriminator(pred.detach() if detach else pred)
+        judged = real * (scores[0] - target(noise)).square().mean() + fake * scores[1].square().mean()
+        if clears:
+            adam_d.zero_grad()
+        judged.backward()
+        if d:
+            adam_d.step()
+        return returned((content, term, judged))
+
+    return step
+
+
+def nmse_of(pred, image, over=(1, 2, 3)):
+    return (pred - image).square().sum(over) / image.square().sum(over)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +305,80 @@ def step_with(kl=1, moves=True, clears=True):
         (notebook_03.receptive_field, lambda kernels, strides: 3, "see 5 pixels"),
         (notebook_03.centre_mask, lambda picture: picture + 1, "nothing else"),
         (notebook_03.centre_mask, lambda picture: picture[0], "(1, 3, 128, 128)"),
-        (notebook_04.unshuffle, lambda x, r: x.reshape(2, 8, 3, 5), "not in their places"),
-        (notebook_04.unshuffle, lambda x, r: torch.zeros(2, 8, 3, 5), "lost or doubled"),
+        (notebook_04.lost_shares, {"do nothing": 80, "no known neighbour": 0.5}, "not as percentages"),
+        (notebook_04.lost_shares, {"do nothing": 0.2, "no known neighbour": 0.8**24}, "a known pixel has no error"),
+        (notebook_04.lost_shares, {"do nothing": 1, "no known neighbour": 0.8**24}, "its own energy"),
+        (notebook_04.lost_shares, {"do nothing": 0.8, "no known neighbour": 0.8**25}, "lost already"),
+        (notebook_04.lost_shares, {"do nothing": 0.8, "no known neighbour": 0.8**8}, "3x3"),
+        (notebook_04.lost_shares, {"do nothing": 0.8, "no known neighbour": 0.2**24}, "all others must be lost"),
+        (notebook_04.lost_shares, {"do nothing": 0.8, "no known neighbour": 0.2}, "multiplied"),
+        (notebook_04.box, lambda x, m: x[0], "return the filled pictures"),
+        (notebook_04.box, lambda x, m: windows(x * ~m) / windows(~m), "0 divided by 0"),
+        (notebook_04.box, lambda x, m: windows(x * ~m) / windows(~m).clamp(min=1e-3), "lost pixels are right"),
+        (notebook_04.box, lambda x, m: windows(x), "known pixels have changed"),
+        (notebook_04.box, lambda x, m: torch.where(m, windows(x * ~m), x), "too dark"),
+        (notebook_04.box, lambda x, m: torch.where(m, windows(x), x), "in this mean"),
+        (notebook_04.box, lambda x, m: torch.where(m, windows(x) / windows(~m).clamp(min=1e-3), x), "in the sum"),
+        (notebook_04.box, lambda x, m: x, "two windows"),
+        (notebook_04.residual, block_with(adds=False, zero=()), "still there"),
+        (notebook_04.residual, block_with(zero=()), "must begin with zeros"),
+        (notebook_04.residual, block_with(zero=("second.weight",)), "besides its kernel"),
+        (notebook_04.residual, block_with(zero=("first", "second")), "stays it"),
+        (notebook_04.residual, block_with(adds=False), "still there"),
+        (notebook_04.shuffle, lambda x, r: x, "must become"),
+        (notebook_04.shuffle, lambda x, r: torch.zeros(2, 3, 6, 10), "lost or doubled"),
+        (notebook_04.shuffle, lambda x, r: x.reshape(2, 3, 6, 10), "not in their places"),
+        (
+            notebook_04.shuffle,
+            lambda x, r: x.view(2, 3, 2, 2, 3, 5).permute(0, 1, 4, 3, 5, 2).reshape(2, 3, 6, 10),
+            "exchanged",
+        ),
+        (
+            notebook_04.shuffle,
+            lambda x, r: x.view(2, 2, 2, 3, 3, 5).permute(0, 3, 4, 1, 5, 2).reshape(2, 3, 6, 10),
+            "C stands before",
+        ),
+        (notebook_04.widths, {"one shuffle": 256, "two shuffles": 512}, "after shuffling"),
+        (notebook_04.widths, {"one shuffle": 32, "two shuffles": 128}, "doubles the width"),
+        (notebook_04.widths, {"one shuffle": 64, "two shuffles": 64}, "every fourth column"),
+        (notebook_04.blind, {"score": 0.5, "loss of D": 0.5, "fooling": 0.25}, "what is its mean"),
+        (notebook_04.blind, {"score": 0.9, "loss of D": 0.5, "fooling": 0.25}, "smallest"),
+        (notebook_04.blind, {"score": 0.475, "loss of D": 0.2256, "fooling": 0.2756}, "one of its two terms"),
+        (notebook_04.blind, {"score": 0.475, "loss of D": 0.5, "fooling": 0.2756}, "both terms"),
+        (notebook_04.blind, {"score": 0.475, "loss of D": 0.4521, "fooling": 0.2256}, "wants 1"),
+        (notebook_04.blind, {"score": 0.475, "loss of D": 0.4521, "fooling": 0.475}, "squared distance"),
+        (notebook_04.both_steps, both_with(g=False), "no weight of the generator"),
+        (notebook_04.both_steps, both_with(fooling=lambda score: 0), "second term"),
+        (notebook_04.both_steps, both_with(fooling=lambda score: 2 * (score - 1).square().mean()), "lost its weight"),
+        (notebook_04.both_steps, both_with(fooling=lambda score: score.square().mean()), "not 0"),
+        (notebook_04.both_steps, both_with(factor=1), "factor 4"),
+        (notebook_04.both_steps, both_with(factor=2), "went elsewhere"),
+        (notebook_04.both_steps, both_with(d=False), "Now D's"),
+        (notebook_04.both_steps, both_with(detach=False), "needs only its values"),
+        (notebook_04.both_steps, both_with(target=lambda noise: 1), "not 1"),
+        (notebook_04.both_steps, both_with(target=lambda noise: 1 - noise), "a factor of 0.1"),
+        (notebook_04.both_steps, both_with(fake=0), "equation 4 is missing"),
+        (notebook_04.both_steps, both_with(real=0), "equation 3 is missing"),
+        (notebook_04.both_steps, both_with(real=0.5, fake=0.5), "without a half"),
+        (notebook_04.both_steps, both_with(clears=False), "set to 0"),
+        (notebook_04.both_steps, both_with(returned=lambda losses: losses[0]), "return the three losses"),
+        (notebook_04.both_steps, both_with(returned=lambda losses: losses[::-1]), "without weights"),
         (notebook_04.mean_nmse, lambda preds, images: 0.5, "the mean over these 85"),
+        (
+            notebook_04.mean_nmse,
+            lambda preds, images: sum(nmse_of(*pair, (0, 1, 2, 3)) for pair in zip(preds, images, strict=True)) / 3,
+            "what is averaged here",
+        ),
+        (
+            notebook_04.mean_nmse,
+            lambda preds, images: sum(nmse_of(*pair).mean() for pair in zip(preds, images, strict=True)) / 3,
+            "as much as the first 40",
+        ),
+        (
+            notebook_04.mean_nmse,
+            lambda preds, images: nmse_of(torch.cat(preds), torch.cat(images)).half().mean(),
+            "in which precision",
+        ),
     ],
 )
 def test_wrong_answers_get_a_hint(check, answer, hint):

@@ -1,33 +1,310 @@
 """Checks of the exercises of notebook 04."""
 
+import copy
 import math
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
-from inpaintkit.apps.exercises import check
+from inpaintkit import masking
+from inpaintkit.apps.exercises import OPEN, check, solved
+from inpaintkit.contracts import Recipe
 
 
-def unshuffle(function: Callable, number: int = 3) -> str:
-    """Notebook 04: the pixel shuffle undone, (B, C, r H, r W) -> (B, C r^2, H, W)."""
-    small, r = torch.arange(2 * 8 * 3 * 5, dtype=torch.float32).view(2, 8, 3, 5), 2
+def lost_shares(guess: dict, number: int = 1) -> str:
+    """Predict: the NMSE of black pixels at 80 %, and how many lost pixels have no known one within 5x5."""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        nothing, lonely = answer["do nothing"], answer["no known neighbour"]
+        if not 0 <= nothing <= 1 or not 0 <= lonely <= 1:
+            return "give both as shares between 0 and 1, not as percentages."
+        if math.isclose(nothing, 0.2, abs_tol=0.01):
+            return "do nothing: a known pixel has no error. Which share of the energy is lost?"
+        if not math.isclose(nothing, 0.8, abs_tol=0.01):
+            return "do nothing: a lost pixel is 0, so its error is its own energy. Compare the two sums."
+        if math.isclose(lonely, 0.8**25, abs_tol=2e-4):
+            return "the pixel in the middle is lost already: count the others."
+        if math.isclose(lonely, 0.8**8, abs_tol=0.005):
+            return "these are the 8 pixels of 3x3; how many others are in 5x5?"
+        if lonely < 1e-6:
+            return "all others must be lost, and each is lost with the probability 0.8."
+        if not math.isclose(lonely, 0.8**24, abs_tol=4e-4):
+            return "pixels are lost independently, so the probabilities are multiplied: how many factors are there?"
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def box(function: Callable, number: int = 2) -> str:
+    """Write: the mean of the known pixels within 5x5, in every lost pixel that has one."""
+    generator = torch.Generator().manual_seed(0)
+    picture, mask = 0.2 + 0.8 * torch.rand(3, 3, 16, 16, generator=generator), masking.pixels(3, 16, 0.8, generator)
+    masked = masking.apply(picture, mask, "grey")  # what stands in a lost pixel must not matter
+    pool = lambda x: nn.functional.avg_pool2d(x, 5, 1, 2)  # noqa: E731
+    total, count = pool(masked * ~mask), pool((~mask).float())
+    reached, known = (count > 0).expand_as(masked), (~mask).expand_as(masked)
+
+    def judge(answer):
+        if not torch.is_tensor(answer) or answer.shape != masked.shape:
+            return f"return the filled pictures, {tuple(masked.shape)}; yours is {tuple(getattr(answer, 'shape', ()))}."
+
+        def same(wanted):
+            return torch.allclose(answer[reached], wanted[reached], atol=1e-5)
+
+        if not answer.isfinite().all():
+            return "some pixels are 0 divided by 0: no known pixel is in their window. Use clamp(min=...) on the count."
+        if same(torch.where(mask, total / count, masked)):
+            return None
+        if same(total / count):
+            return "lost pixels are right, but known pixels have changed: torch.where(mask, ..., masked)."
+        if not torch.equal(answer[known], masked[known]):
+            return "known pixels have changed: torch.where(mask, ..., masked)."
+        if same(torch.where(mask, total, masked)):
+            return "too dark: this is the sum of the known pixels divided by 25. How many are known?"
+        if same(torch.where(mask, pool(masked), masked)):
+            return "the lost pixels themselves are in this mean: make them 0 first."
+        if same(torch.where(mask, pool(masked) / count, masked)):
+            return "the count is right, but the lost pixels are in the sum: make them 0 first."
+        return "not yet: two windows of 5x5 with stride 1 and padding 2, one over values and one over known pixels."
+
+    return check(number, function, (masked.clone(), mask), judge)
+
+
+def residual(function: Callable, number: int = 3) -> str:
+    """Modify: a block of two convolutions that adds to its input, and starts as the identity."""
+    x = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+    def build():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return function(4)
+
+    def judge(block):
+        inner = lambda: block.second(block.activation(block.first(x)))  # noqa: E731
+        with torch.no_grad():
+            out, found = block(x), inner()
+        if out.shape != x.shape:
+            return f"the shape must stay {tuple(x.shape)}, and yours is {tuple(out.shape)}."
+        if torch.equal(out, x) and not any(p.requires_grad for p in block.parameters()):
+            return "nothing in this block can be trained."
+        if torch.allclose(out, found, atol=1e-6):
+            return "still there: only what the convolutions find is returned."
+        if not torch.allclose(out, x + found, atol=1e-5):
+            return "wanted is the input plus what the convolutions find, without another activation."
+        if not torch.allclose(out, x, atol=1e-6):
+            if not block.second.weight.any():
+                return "nearly: what does a convolution have besides its kernel?"
+            return "now it adds. But at the start it is not the identity: which layer must begin with zeros?"
+        out = block(x)
+        grads = torch.autograd.grad(out.square().sum(), list(block.parameters()), allow_unused=True)
+        kernel = dict(zip([n for n, _ in block.named_parameters()], grads, strict=True)).get("second.weight")
+        if kernel is None or not kernel.any():
+            return "it is the identity, and stays it: the last kernel gets no gradient, because its input is 0, too."
+        with torch.no_grad():
+            for p in block.parameters():
+                p.fill_(0.1)
+            if not torch.allclose(block(x), x + inner(), atol=1e-5):
+                return "at the start it is right. Later it does not add what its convolutions find."
+        return None
+
+    return check(number, build, (), judge)
+
+
+def shuffle(function: Callable, number: int = 4) -> str:
+    """Write: the pixel shuffle, (B, C r^2, H, W) -> (B, C, r H, r W)."""
+    small, r = torch.arange(2 * 12 * 3 * 5, dtype=torch.float32).view(2, 12, 3, 5), 2
     large = torch.pixel_shuffle(small, r)
 
     def judge(answer):
-        if not torch.is_tensor(answer) or answer.shape != small.shape:
+        if not torch.is_tensor(answer) or answer.shape != large.shape:
             shape = tuple(getattr(answer, "shape", ()))
-            return f"{tuple(large.shape)} must become {tuple(small.shape)}, and yours is {shape}."
-        if torch.equal(answer, small):
+            return f"{tuple(small.shape)} must become {tuple(large.shape)}, and yours is {shape}."
+        if torch.equal(answer, large):
             return None
-        if torch.equal(answer.flatten().sort().values, small.flatten().sort().values):
-            return "all are there, but not in their places: channel c r^2 + r i + j holds row i, column j of each tile."
+        if torch.equal(answer, large.view(2, 3, 3, 2, 5, 2).transpose(3, 5).reshape(large.shape)):
+            return "nearly: rows and columns are exchanged within each tile."
+        if torch.equal(answer, small.view(2, 2, 2, 3, 3, 5).permute(0, 3, 4, 1, 5, 2).reshape(large.shape)):
+            return "nearly: channels r^2 c to r^2 c + r^2 - 1 become output channel c, so C stands before r and r."
+        if torch.equal(answer.flatten().sort().values, small.flatten()):
+            return "all values are there, but not in their places: where do the rows i of a tile go, beside H or W?"
         return "some values are lost or doubled: reshape and permute only."
 
-    return check(number, function, (large, r), judge)
+    return check(number, function, (small, r), judge)
 
 
-def mean_nmse(function: Callable, number: int = 4) -> str:
-    """Notebook 04, find the bug: mean over images of sum e^2 / sum x^2, from batches of pictures."""
+def widths(guess: dict, number: int = 5) -> str:
+    """Predict: the width of a picture of 128 after one or two shuffles and a convolution of stride 4."""
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        for name, shuffles in (("one shuffle", 1), ("two shuffles", 2)):
+            enlarged, said = 128 * 2**shuffles, answer[name]
+            if said == enlarged:
+                return f"{name}: this is the width after shuffling; what does a stride of 4 do to it?"
+            if said == 128 // 4:
+                return f"{name}: each shuffle doubles the width before the last convolution."
+            if said != enlarged // 4:
+                return f"{name}: double the width for each shuffle, then keep every fourth column."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+def blind(guess: dict, number: int = 6) -> str:
+    """Predict: the best constant answer of a discriminator that cannot tell, and both losses at it."""
+    best, fooling = 0.475, 0.525**2
+    loss = 2 * best**2 + 0.1**2 / 12
+
+    def judge(answer):
+        if None in answer.values():
+            return OPEN
+        if math.isclose(answer["score"], 0.5, abs_tol=1e-3):
+            return "score: half-way between 0 and 1. But what is wanted for true pictures is not 1: what is its mean?"
+        if not math.isclose(answer["score"], best, abs_tol=2e-3):
+            return "score: which number c makes the sum of (c - a)^2 and c^2 smallest, a being the mean of the target?"
+        if math.isclose(answer["loss of D"], best**2, abs_tol=2e-3):
+            return "loss of D: this is one of its two terms."
+        if not math.isclose(answer["loss of D"], loss, abs_tol=3e-3):
+            return (
+                "loss of D: put the score into both terms of equation 2, one for true and one for generated pictures."
+            )
+        if math.isclose(answer["fooling"], best**2, abs_tol=2e-3):
+            return "fooling: the generator wants 1, not 0 and not 0.95."
+        if not math.isclose(answer["fooling"], fooling, abs_tol=2e-3):
+            return "fooling: the squared distance of the score from what the generator wants, without its weight."
+        return None
+
+    return check(number, lambda: guess, (), judge)
+
+
+class _TinyGenerator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, masked, mask):
+        return self.layer(torch.cat([masked, mask.to(masked.dtype)], 1)).sigmoid()
+
+
+def both_steps(function: Callable, number: int = 7) -> str:
+    """Modify: a training step of the generator alone becomes one of both networks."""
+    draw, rate, weight = torch.Generator().manual_seed(0), 0.1, 0.5
+    nets = {"g": _TinyGenerator(), "d": nn.Conv2d(3, 3, 3, padding=1)}
+    for tensor in [p for net in nets.values() for p in net.parameters()]:
+        nn.init.normal_(tensor, std=0.4, generator=draw)
+        tensor.grad = torch.ones_like(tensor)  # what an earlier step has left
+    old = copy.deepcopy(nets)
+    image, noise = torch.rand(2, 4, 3, 8, 8, generator=draw)
+    mask = masking.pixels(4, 8, 0.5, draw)
+    masked = masking.apply(image, mask, "grey")
+
+    def step():
+        optimisers = [torch.optim.SGD(net.parameters(), lr=rate) for net in nets.values()]
+        try:
+            return function(nets["g"], nets["d"], *optimisers, masked, image, mask, noise, weight)
+        except RuntimeError as error:
+            if "second time" in str(error):
+                raise RuntimeError(
+                    "the first backward has used up the graph of pred: D needs only its values."
+                ) from None
+            raise
+
+    def moved(name):
+        return [(a - b).detach() / rate for a, b in zip(old[name].parameters(), nets[name].parameters(), strict=True)]
+
+    def same(found, loss, name):
+        wanted = torch.autograd.grad(loss, list(old[name].parameters()), retain_graph=True)
+        return all(torch.allclose(a, b, atol=1e-4) for a, b in zip(found, wanted, strict=True))
+
+    def judge(answer):
+        g, d = moved("g"), moved("d")
+        pred = old["g"](masked, mask)
+        content, scores, true = 4 * (pred - image).square().mean(), old["d"](pred), old["d"](image)
+        fooling, fake = (scores - 1).square().mean(), old["d"](pred.detach()).square().mean()
+        real = (true - (1 - 0.1 * noise)).square().mean()
+        if not any(x.any() for x in g):
+            return "no weight of the generator has changed: backward, then its optimiser's step."
+        if same(g, content, "g"):
+            if not any(x.any() for x in d):
+                return "still there: the generator sees only the content term, and D is not trained."
+            return "the generator still sees only the content term: add equation 5's second term."
+        for loss, problem in (
+            (content + weight * fooling, None),
+            (content + fooling, "the generator's second term has lost its weight."),
+            (content + weight * scores.square().mean(), "the generator wants D to say 1 of its pictures, not 0."),
+            (content / 4 + weight * fooling, "keep the factor 4 of the content term."),
+        ):
+            if same(g, loss, "g"):
+                if problem:
+                    return problem
+                break
+        else:
+            if same(g, content + weight * (nets["d"](pred) - 1).square().mean(), "g"):
+                return "D was trained first: here the generator comes first."
+            return "the generator's weights went elsewhere: zero_grad, backward of content + weight * fooling, step."
+        if not any(x.any() for x in d):
+            return "the generator's step is right. Now D's: equations 2 to 4."
+        for loss, problem in (
+            (real + fake, None),
+            ((true - 1).square().mean() + fake, "D's target for true pictures is not 1: see equation 3."),
+            ((true - (1 - noise)).square().mean() + fake, "equation 3: the noise has a factor of 0.1 here."),
+            (real, "D sees only true pictures: equation 4 is missing."),
+            (fake, "D sees only generated pictures: equation 3 is missing."),
+            ((real + fake) / 2, "equation 2 is a sum, without a half."),
+        ):
+            if same(d, loss, "d"):
+                if problem:
+                    return problem
+                break
+        else:
+            new = nets["g"](masked, mask).detach()
+            if same(d, real + old["d"](new).square().mean(), "d"):
+                return "D judges a second picture, drawn after the step; use the first one, and save half of the time."
+            return "D's weights went elsewhere: are its old gradients, also those of the generator's step, set to 0?"
+        if not isinstance(answer, tuple) or len(answer) != 3:
+            return "both networks are right; return the three losses: content, fooling, loss of D."
+        wanted = (content, fooling, real + fake)
+        if not all(torch.allclose(torch.as_tensor(x), y, rtol=1e-4) for x, y in zip(answer, wanted, strict=True)):
+            return (
+                "both networks are right; the three losses are returned without weights: content, fooling, loss of D."
+            )
+        return None
+
+    return check(number, step, (), judge)
+
+
+def own_steps(recipe: Recipe, step: Callable) -> Recipe:
+    """The recipe, trained with the student's step if `both_steps` finds it correct, and else with its own.
+
+    It is the paper's: with another loss, other smoothing, other values or no discriminator the kit's step is taken.
+    """
+    cfg = recipe.cfg
+    usual = (cfg.adversarial, cfg.smoothing, cfg.value_range) == ("lsgan", 0.1, "[-1,1]") and cfg.weight_adv > 0
+    if not solved(both_steps(step)) or not usual:
+        print("training with the kit's step:", "yours is not solved yet" if usual else "these parameters need it")
+        return recipe
+
+    def own(batch, generator):
+        image, masked, mask = batch
+        nets, optimisers = recipe.modules, recipe.optimisers
+        noise = torch.rand(image.shape, generator=generator, device=image.device)
+        losses = step(
+            nets["generator"], nets["discriminator"], optimisers["generator"], optimisers["discriminator"],
+            masked, image, mask, noise, cfg.weight_adv,
+        )  # fmt: skip
+        return {name: loss.detach() for name, loss in zip(("content", "fooling D", "D"), losses, strict=True)}
+
+    recipe.step = own
+    print("training with your step")
+    return recipe
+
+
+def mean_nmse(function: Callable, number: int = 8) -> str:
+    """Find the bug: mean over images of sum e^2 / sum x^2, from batches of pictures."""
     draw = torch.Generator().manual_seed(0)
     light = [0.2 + 0.8 * torch.rand(n, 1, 1, 1, generator=draw) for n in (40, 40, 5)]
     images = [x * torch.rand(len(x), 3, 8, 8, generator=draw) for x in light]
@@ -40,16 +317,16 @@ def mean_nmse(function: Callable, number: int = 4) -> str:
 
     def judge(answer):
         answer = float(answer)
-        for slip, value in (
-            ("divided by 1000, whatever was added up", sum(batches).item() / 1000),
-            ("divided by 1000, whatever was added up", each.sum().item() / 1000),
-            ("the NMSE of batches: bright pictures hide the errors of dark ones", of_batches),
-            ("a mean of batch means: the last batch is smaller", sum(e.mean() for e in each.split(40)).item() / 3),
-        ):
-            if math.isclose(answer, value, rel_tol=2e-3):
-                return f"still there: this is {slip}."
         if math.isclose(answer, wanted, rel_tol=1e-5):
             return None
+        for value, slip in (
+            (sum(batches).item() / 1000, "three lists of 40, 40 and 5 images were given. What is divided by what?"),
+            (each.sum().item() / 1000, "the divisor fits one data set only."),
+            (of_batches, "one value per image is averaged in the definition; what is averaged here?"),
+            (sum(e.mean() for e in each.split(40)).item() / 3, "the last 5 images count as much as the first 40."),
+        ):
+            if math.isclose(answer, value, rel_tol=2e-3):
+                return f"still there: {slip}"
         if math.isclose(answer, wanted, rel_tol=5e-3):
             return "close, but rounded on the way: in which precision is the sum kept?"
         return f"the mean over these 85 images is {wanted:.5f}, and yours says {answer:.5f}."
