@@ -77,7 +77,7 @@ def test_times_follow_the_speed_of_the_machine(monkeypatch):
     assert "02_vae: demo about 2.7 minutes" in doctor.page()
     monkeypatch.setattr(doctor, "speed", lambda: (doctor.GFLOPS / 100, doctor.GFLOPS / 100))
     page = doctor.page()
-    assert "02_vae: demo about 106.7 minutes" in page
+    assert "02_vae: demo about 135.0 minutes" in page
     assert "788 days on the processor" in page
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -190,6 +191,47 @@ class _TinyGenerator(nn.Module):
         return self.layer(torch.cat([masked, mask.to(masked.dtype)], 1)).sigmoid()
 
 
+def _generator_problem(same: Callable, g: list, d: list, x: SimpleNamespace) -> str | None:
+    """What is wrong with the generator's gradients ``g``; ``same(loss)`` says whether they are those of a loss."""
+    if not any(step.any() for step in g):
+        return "no weight of the generator has changed: backward, then its optimiser's step."
+    if same(x.content):
+        if not any(step.any() for step in d):
+            return "still there: the generator sees only the content term, and D is not trained."
+        return "the generator still sees only the content term: add equation 5's second term."
+    known = {
+        None: x.content + x.weight * x.fooling,
+        "the generator's second term has lost its weight.": x.content + x.fooling,
+        "the generator wants D to say 1 of its pictures, not 0.": x.content + x.weight * x.scores.square().mean(),
+        "keep the factor 4 of the content term.": x.content / 4 + x.weight * x.fooling,
+        "D was trained first: here the generator comes first.": x.content + x.weight * x.by_new_d,
+    }
+    for problem, loss in known.items():
+        if same(loss):
+            return problem
+    return "the generator's weights went elsewhere: zero_grad, backward of content + weight * fooling, step."
+
+
+def _discriminator_problem(same: Callable, d: list, x: SimpleNamespace) -> str | None:
+    """What is wrong with the discriminator's gradients ``d``."""
+    if not any(step.any() for step in d):
+        return "the generator's step is right. Now D's: equations 2 to 4."
+    second = "D judges a second picture, drawn after the step; use the first one, and save half of the time."
+    known = {
+        None: x.real + x.fake,
+        "D's target for true pictures is not 1: see equation 3.": (x.true - 1).square().mean() + x.fake,
+        "equation 3: the noise has a factor of 0.1 here.": (x.true - (1 - x.noise)).square().mean() + x.fake,
+        "D sees only true pictures: equation 4 is missing.": x.real,
+        "D sees only generated pictures: equation 3 is missing.": x.fake,
+        "equation 2 is a sum, without a half.": (x.real + x.fake) / 2,
+        second: x.real + x.of_new_g,
+    }
+    for problem, loss in known.items():
+        if same(loss):
+            return problem
+    return "D's weights went elsewhere: are its old gradients, also those of the generator's step, set to 0?"
+
+
 def both_steps(function: Callable, number: int = 7) -> str:
     """Modify: a training step of the generator alone becomes one of both networks."""
     draw, rate, weight = torch.Generator().manual_seed(0), 0.1, 0.5
@@ -221,54 +263,20 @@ def both_steps(function: Callable, number: int = 7) -> str:
         return all(torch.allclose(a, b, atol=1e-4) for a, b in zip(found, wanted, strict=True))
 
     def judge(answer):
-        g, d = moved("g"), moved("d")
-        pred = old["g"](masked, mask)
-        content, scores, true = 4 * (pred - image).square().mean(), old["d"](pred), old["d"](image)
-        fooling, fake = (scores - 1).square().mean(), old["d"](pred.detach()).square().mean()
-        real = (true - (1 - 0.1 * noise)).square().mean()
-        if not any(x.any() for x in g):
-            return "no weight of the generator has changed: backward, then its optimiser's step."
-        if same(g, content, "g"):
-            if not any(x.any() for x in d):
-                return "still there: the generator sees only the content term, and D is not trained."
-            return "the generator still sees only the content term: add equation 5's second term."
-        for loss, problem in (
-            (content + weight * fooling, None),
-            (content + fooling, "the generator's second term has lost its weight."),
-            (content + weight * scores.square().mean(), "the generator wants D to say 1 of its pictures, not 0."),
-            (content / 4 + weight * fooling, "keep the factor 4 of the content term."),
-        ):
-            if same(g, loss, "g"):
-                if problem:
-                    return problem
-                break
-        else:
-            if same(g, content + weight * (nets["d"](pred) - 1).square().mean(), "g"):
-                return "D was trained first: here the generator comes first."
-            return "the generator's weights went elsewhere: zero_grad, backward of content + weight * fooling, step."
-        if not any(x.any() for x in d):
-            return "the generator's step is right. Now D's: equations 2 to 4."
-        for loss, problem in (
-            (real + fake, None),
-            ((true - 1).square().mean() + fake, "D's target for true pictures is not 1: see equation 3."),
-            ((true - (1 - noise)).square().mean() + fake, "equation 3: the noise has a factor of 0.1 here."),
-            (real, "D sees only true pictures: equation 4 is missing."),
-            (fake, "D sees only generated pictures: equation 3 is missing."),
-            ((real + fake) / 2, "equation 2 is a sum, without a half."),
-        ):
-            if same(d, loss, "d"):
-                if problem:
-                    return problem
-                break
-        else:
-            new = nets["g"](masked, mask).detach()
-            if same(d, real + old["d"](new).square().mean(), "d"):
-                return "D judges a second picture, drawn after the step; use the first one, and save half of the time."
-            return "D's weights went elsewhere: are its old gradients, also those of the generator's step, set to 0?"
+        g, d, pred = moved("g"), moved("d"), old["g"](masked, mask)
+        x = SimpleNamespace(weight=weight, noise=noise, scores=old["d"](pred), true=old["d"](image))
+        x.content, x.fooling = 4 * (pred - image).square().mean(), (x.scores - 1).square().mean()
+        x.real, x.fake = (x.true - (1 - 0.1 * noise)).square().mean(), old["d"](pred.detach()).square().mean()
+        x.by_new_d = (nets["d"](pred) - 1).square().mean()
+        x.of_new_g = old["d"](nets["g"](masked, mask).detach()).square().mean()
+        problem = _generator_problem(lambda loss: same(g, loss, "g"), g, d, x)
+        problem = problem or _discriminator_problem(lambda loss: same(d, loss, "d"), d, x)
+        if problem:
+            return problem
         if not isinstance(answer, tuple) or len(answer) != 3:
             return "both networks are right; return the three losses: content, fooling, loss of D."
-        wanted = (content, fooling, real + fake)
-        if not all(torch.allclose(torch.as_tensor(x), y, rtol=1e-4) for x, y in zip(answer, wanted, strict=True)):
+        wanted = (x.content, x.fooling, x.real + x.fake)
+        if not all(torch.allclose(torch.as_tensor(a), b, rtol=1e-4) for a, b in zip(answer, wanted, strict=True)):
             return (
                 "both networks are right; the three losses are returned without weights: content, fooling, loss of D."
             )
