@@ -187,38 +187,47 @@ BADGE += "/github/inpaintkit/inpaintkit/blob/main/notebooks/{}.ipynb)"
 
 
 def overview() -> str:
-    """The map: a row for each notebook, with the demo's score beside doing nothing and the best fill."""
+    """The map: a row for each notebook."""
     first = {"notebook": "[00 · Masks and metrics](notebooks/00_masks_and_metrics.ipynb)"}
     rows = [first | {"Colab": BADGE.format("00_masks_and_metrics"), "demo": "holes, fills and scores; no network"}]
     for paper in papers.PAPERS.values():
         if not (root() / "notebooks" / f"{paper.notebook}.ipynb").exists():
             continue
-        number = paper.notebook.partition("_")[0]
+        number, cfg = paper.notebook.partition("_")[0], paper.Parameters.resolve({})
         row = {"notebook": f"[{number} · {paper.title}](notebooks/{paper.notebook}.ipynb)"}
-        row |= {"Colab": BADGE.format(paper.notebook)} | _demo(records.load(paper))
+        holes = next(iter(paper.test_holes(cfg, 1)))
+        row |= {"Colab": BADGE.format(paper.notebook), "demo": f"faces of {cfg.size}x{cfg.size}, hole {holes}"}
         rows.append(row | {"all runs": f"[report](docs/reports/{paper.notebook}.md)"})
     return markdown(pd.DataFrame(rows).fillna(""))
 
 
+def results() -> str:
+    """The demos' scores, a table for each metric: test and unseen, beside doing nothing and the best fill."""
+    tables: dict[str, list[dict]] = {}
+    for paper in papers.PAPERS.values():
+        tables.setdefault(evaluate.SCORES[paper.scores[0]].label, []).append(_demo(records.load(paper)))
+    return "\n\n".join(f"**{label}**\n\n{markdown(pd.DataFrame(rows).fillna(''))}" for label, rows in tables.items())
+
+
 def _demo(recorded: Records) -> dict[str, str]:
     (demo,) = answers.variants(recorded, Question("demo", "", {"demo": {}}))
-    paper, cfg = recorded.paper, recorded.paper.Parameters.resolve({})
-    label = evaluate.SCORES[paper.scores[0]].label
-    row = {"demo": f"hole {demo.holes}, {cfg.size}x{cfg.size}, `{cfg.reading}`; {label} on test"}
+    paper = recorded.paper
+    row = {"demo": paper.notebook.partition("_")[0]}
     if not demo.runs:
-        return row | {"network": answers.NOT_RUN}
-    run = next(iter(demo.runs.values()))
-    values = [recorded.score(r, "test", demo.holes, paper.network) for r in demo.runs.values()]
-    best, value = answers.best_fill(recorded, run, "test", demo.holes)
+        return row | {"do nothing": answers.NOT_RUN}
+    run, parts = next(iter(demo.runs.values())), {}
+    for part in ("test", "unseen"):
+        values = [recorded.score(r, part, demo.holes, paper.network) for r in demo.runs.values()]
+        best, value = answers.best_fill(recorded, run, part, demo.holes)
+        parts[part] = {
+            f"{part}: best classic fill": f"{value:.4f} ({fills.label(best)})",
+            f"{part}: network": f"{records.per_seed(values)} ({len(values)} seeds)",
+        }
     seconds = recorded.runs[recorded.runs["run"].isin(demo.runs.values())]
     threads = ", ".join(map(str, sorted(seconds["threads"].unique())))
-    return row | {
-        "network": f"{records.per_seed(values)} ({len(values)} seeds)",
-        "do nothing": f"{recorded.score(run, 'test', demo.holes, 'nothing'):.4f}",
-        "best classic fill": f"{value:.4f} ({fills.label(best)})",
-        "training": f"{seconds['seconds'].median():.0f} s, {threads} thread(s)",
-        "shipped weights": _shipped(paper, demo.holes),
-    }
+    row |= {"do nothing": f"{recorded.score(run, 'test', demo.holes, 'nothing'):.4f}"} | parts["test"]
+    row |= {"test: shipped weights": _shipped(paper, demo.holes)} | parts["unseen"]
+    return row | {"training": f"{seconds['seconds'].median():.0f} s, {threads} thread(s)"}
 
 
 def _shipped(paper: Paper, holes: str) -> str:
@@ -242,7 +251,7 @@ def sizes() -> str:
 
 def readme(text: str) -> str:
     """The README with its generated parts written anew, each between two marks. Raises ValueError without a mark."""
-    for name, content in {"sizes": sizes(), "map": overview()}.items():
+    for name, content in {"sizes": sizes(), "map": overview(), "results": results()}.items():
         begin, end = BEGIN.format(name), END.format(name)
         if begin not in text or end not in text:
             raise ValueError(f"the README has no place for the {name}: put {begin} and {end} into it.")
