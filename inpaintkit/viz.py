@@ -139,6 +139,41 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
 
 
+def flow(
+    boxes: dict[str, tuple[float, float]],
+    arrows: dict[tuple[str, str], str],
+    back: dict[tuple[str, str], str] | None = None,
+    highlight: Iterable[str] = (),
+):
+    """Boxes with words, {label: (column, row)}, and arrows between them, {(from, to): words}; ``back`` are dashed and
+    bent, for gradients, say; ``highlight`` colours some boxes.
+    """
+    columns, rows = zip(*boxes.values(), strict=True)
+    top, bottom = min(rows) - (1.5 if back else 0.6), max(rows) + 0.6
+    figure = plt.figure(figsize=(WIDEST / DPI, 0.8 * (bottom - top)), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(min(columns) - 0.5, max(columns) + 0.5), ylim=(bottom, top))
+    axes.axis("off")
+    drawn = {}
+    for label, place in boxes.items():
+        box = {"boxstyle": "round,pad=0.5", "edgecolor": "#333333"}
+        box["facecolor"] = "#f4a582" if label in highlight else "#d1e5f0"
+        drawn[label] = axes.text(*place, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+    figure.canvas.draw()  # the boxes get their sizes
+    for kind, colour, bend in ((arrows, "#333333", 0.0), (back or {}, "#b2182b", 0.4)):
+        for (a, b), words in kind.items():
+            style = {"arrowstyle": "->", "color": colour, "connectionstyle": f"arc3,rad={bend}"}
+            style |= {"patchA": drawn[a].get_bbox_patch(), "patchB": drawn[b].get_bbox_patch()}
+            style |= {"linestyle": "--"} if bend else {}
+            axes.annotate("", boxes[b], boxes[a], arrowprops=style)
+            (x0, y0), (x1, y1) = axes.transData.transform([boxes[a], boxes[b]])
+            middle = (x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2 + 4
+            place = axes.transData.inverted().transform(middle)  # a tight figure has other pixels, and the same data
+            axes.text(*place, words, ha="center", va="bottom", fontsize=8, color=colour)
+    told = [f"{a} to {b} {words}".strip() for kind in (arrows, back or {}) for (a, b), words in kind.items()]
+    _show(figure, "Boxes and arrows: " + ", ".join(told).replace("\n", " "))
+
+
 def intervals(rows: dict[str, tuple[float, float, float, str]], xlabel: str):
     """Differences with their 95 % intervals, one row each: {label: (mean, low, high, verdict)}; red is higher than 0,
     blue lower, grey anything else.
