@@ -116,7 +116,7 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
     A box is as high as its picture and as wide as it has channels (both on a scale that bends); vectors are bars.
     ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say.
     """
-    figure, axes = plt.subplots(figsize=(WIDEST / DPI, 2.6), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(max(WIDEST, 75 * len(shapes)) / DPI, 2.6), dpi=DPI)
     top = max((size[1] if len(size) == 3 else size[-1] / 16) for size in shapes.values()) ** 0.5
     x = 0.0
     for label, size in shapes.items():
@@ -138,6 +138,45 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
     axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
     axes.axis("off")
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
+
+
+def flow(
+    boxes: dict[str, tuple[float, float]],
+    arrows: dict[tuple[str, str], str],
+    back: dict[tuple[str, str], str] | None = None,
+    highlight: Iterable[str] = (),
+):
+    """Boxes with words, {label: (column, row)}, and arrows between them, {(from, to): words}; ``back`` are dashed and
+    bent, for gradients, say; ``highlight`` colours some boxes.
+    """
+    columns, rows = zip(*boxes.values(), strict=True)
+    top, bottom = min(rows) - (1.5 if back else 0.6), max(rows) + 0.6
+    figure = plt.figure(figsize=(WIDEST / DPI, 0.8 * (bottom - top)), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(min(columns) - 0.5, max(columns) + 0.5), ylim=(bottom, top))
+    axes.axis("off")
+    drawn = {}
+    for label, place in boxes.items():
+        box = {"boxstyle": "round,pad=0.5", "edgecolor": "#333333"}
+        box["facecolor"] = "#f4a582" if label in highlight else "#d1e5f0"
+        drawn[label] = axes.text(*place, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+    figure.canvas.draw()  # the boxes get their sizes
+    for kind, colour, bent in ((arrows, "#333333", 0.0), (back or {}, "#b2182b", 0.4)):
+        for (a, b), words in kind.items():
+            bend = -bent if boxes[a][1] > boxes[b][1] else bent  # away from what is between
+            style = {"arrowstyle": "->", "color": colour, "connectionstyle": f"arc3,rad={bend}"}
+            style |= {"patchA": drawn[a].get_bbox_patch(), "patchB": drawn[b].get_bbox_patch()}
+            style |= {"linestyle": "--"} if bend else {}
+            axes.annotate("", boxes[b], boxes[a], arrowprops=style)
+            (x0, y0), (x1, y1) = axes.transData.transform([boxes[a], boxes[b]])
+            middle = (
+                (x0 + x1) / 2 + bend * (y1 - y0) / 2,
+                (y0 + y1) / 2 - bend * (x1 - x0) / 2 + (4 if bend >= 0 else -14),
+            )
+            place = axes.transData.inverted().transform(middle)  # a tight figure has other pixels, and the same data
+            axes.text(*place, words, ha="center", va="bottom" if bend >= 0 else "top", fontsize=8, color=colour)
+    told = [f"{a} to {b} {words}".strip() for kind in (arrows, back or {}) for (a, b), words in kind.items()]
+    _show(figure, "Boxes and arrows: " + ", ".join(told).replace("\n", " "))
 
 
 def intervals(rows: dict[str, tuple], xlabel: str):

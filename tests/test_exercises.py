@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from inpaintkit import metrics
 from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04, own_step
-from inpaintkit.papers import autoencoder, ssrgan, vae
+from inpaintkit.papers import autoencoder, context_encoder, ssrgan, vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -101,6 +102,43 @@ def test_a_correct_step_of_both_networks_trains_as_the_kit_does(step, changes, s
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
 
 
+def steps_of_the_gan():
+    """The step of exercise 4 of notebook 03, as given and solved."""
+    for path in (NOTEBOOKS / "03_context_encoder_gan.ipynb", NOTEBOOKS / "solutions" / "03_context_encoder_gan.ipynb"):
+        namespace = {"torch": torch, "nn": torch.nn}
+        name, source, _ = exercises_of(path)["gan_step"]
+        exec(source, namespace)
+        yield namespace[name]
+
+
+def test_a_correct_step_trains_both_networks_as_the_kit_does(capsys):
+    given, solution = steps_of_the_gan()
+    ends = []
+    for step in (given, solution):
+        torch.manual_seed(0)
+        cfg = context_encoder.Parameters.resolve({"profile": "smoke"})
+        recipe = notebook_03.own_gan_step(context_encoder.PAPER.recipe(context_encoder.PAPER.build(cfg), cfg, 1), step)
+        image = torch.rand(4, 3, 64, 64)
+        masked, mask = recipe.corrupt(image, torch.Generator().manual_seed(0))
+        for _ in range(2):
+            losses = recipe.step((image, masked, mask), torch.Generator().manual_seed(0))
+        ends.append([*losses.values(), *(p.detach() for p in recipe.modules.parameters())])
+    assert "with your step" in capsys.readouterr().out
+    for kits, yours in zip(*ends, strict=True):
+        torch.testing.assert_close(yours, kits, rtol=1e-3, atol=1e-3)
+    cfg = context_encoder.Parameters.resolve({"profile": "smoke", "weight_adv": 0.0})
+    recipe = context_encoder.PAPER.recipe(context_encoder.PAPER.build(cfg), cfg, 1)
+    assert notebook_03.own_gan_step(recipe, solution).step == recipe.step
+    assert "need more than yours" in capsys.readouterr().out
+
+
+def test_a_correct_function_is_used_and_an_open_one_is_not(capsys):
+    assert notebook_03.yours(notebook_03.least_squares, game) is game
+    used = notebook_03.yours(notebook_03.receptive_field, lambda kernels, strides: ...)
+    assert used([4] * 5, [2] * 5) == 94
+    assert capsys.readouterr().out.count("function") == 2
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_check_is_used_once_and_no_two_exercises_share_a_number(path):
     module = module_of(path)
@@ -187,8 +225,50 @@ def both_with(
     return step
 
 
+def game(true, made):
+    """Both losses of exercise 1 of notebook 03."""
+    return ((true - 1) ** 2).mean() / 2 + (made**2).mean() / 2, ((made - 1) ** 2).mean()
+
+
+def levels(*values):
+    names = (
+        "cannot tell: D",
+        "cannot tell: fooling D",
+        "knows all: D",
+        "knows all: fooling D",
+        "smoothed: best answer",
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def both_networks(half=0.5, detached=True, clears=True, moves=True, weighted=True):
+    """The training step of exercise 4 of notebook 03, with a slip."""
+
+    def step(generator, discriminator, adam_g, adam_d, masked, square, weight):
+        made = generator(masked)
+        l1, fooling = 2 * (made - square).abs().mean(), ((discriminator(made) - 1) ** 2).mean()
+        adam_g.zero_grad()
+        ((1 - weight) * l1 + weight * fooling if weighted else l1 + fooling).backward()
+        adam_g.step()
+        on_made = discriminator(made.detach() if detached else made)
+        loss_d = half * (((discriminator(square) - 1) ** 2).mean() + (on_made**2).mean())
+        if clears:
+            adam_d.zero_grad()
+        loss_d.backward()
+        if moves:
+            adam_d.step()
+        return {"L1": l1, "fooling D": fooling, "D": loss_d}
+
+    return step
+
+
 def nmse_of(pred, image, over=(1, 2, 3)):
     return (pred - image).square().sum(over) / image.square().sum(over)
+
+
+def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
+    one, other = (sum(size(x.diff(dim=d)).mean() for d in dims) for x in (squares, truth))
+    return one / other
 
 
 @pytest.mark.parametrize(
@@ -301,9 +381,53 @@ def nmse_of(pred, image, over=(1, 2, 3)):
             lambda x, holes: (lambda truth: (x.masked_fill_(holes, 0), truth))(x.clone()),
             "next epoch",
         ),
-        (notebook_03.receptive_field, lambda kernels, strides: 1 + sum(k - 1 for k in kernels), "multiplied"),
+        (notebook_03.least_squares, lambda true, made: true.mean(), "return two losses"),
+        (notebook_03.least_squares, lambda true, made: (true, made), "each loss is one number"),
+        (notebook_03.least_squares, lambda true, made: game(true, made)[::-1], "changed places"),
+        (
+            notebook_03.least_squares,
+            lambda true, made: (2 * game(true, made)[0], game(true, made)[1]),
+            "twice too large",
+        ),
+        (notebook_03.least_squares, lambda true, made: game(1 - true, 1 - made), "wants 0 for true"),
+        (
+            notebook_03.least_squares,
+            lambda true, made: (made.mean(), made.mean()),
+            "the discriminator's loss for these",
+        ),
+        (notebook_03.least_squares, lambda true, made: (game(true, made)[0], (made**2).mean()), "recognises"),
+        (
+            notebook_03.least_squares,
+            lambda true, made: (game(true, made)[0], made.mean()),
+            "the generator's loss for these",
+        ),
+        (notebook_03.receptive_field, lambda kernels, strides: 1 + sum(k - 1 for k in kernels), "two pixels of the"),
+        (
+            notebook_03.receptive_field,
+            lambda ks, ss: 1 + sum((k - 1) * math.prod(ss[: i + 1]) for i, k in enumerate(ks)),
+            "only the layers after it",
+        ),
         (notebook_03.receptive_field, lambda kernels, strides: 3, "see 5 pixels"),
-        (notebook_03.centre_mask, lambda picture: picture + 1, "nothing else"),
+        (notebook_03.loss_levels, {"cannot tell: D": 0.25}, "five answers"),
+        (notebook_03.loss_levels, levels(0.5, 0.25, 0, 1, 0.45), "half of (0.5 - 1)^2"),
+        (notebook_03.loss_levels, levels(0.25, 0.25, 0, 0, 0.45), "the generator wants 1"),
+        (notebook_03.loss_levels, levels(0.25, 0.25, 0, 1, 0.9), "where between them"),
+        (notebook_03.gan_step, lambda *given: 0.0, "return {"),
+        (notebook_03.gan_step, both_networks(detached=False), "reaches back into the generator"),
+        (notebook_03.gan_step, both_networks(half=1), "see exercise 1"),
+        (notebook_03.gan_step, both_networks(moves=False), "no weight of the discriminator"),
+        (notebook_03.gan_step, both_networks(clears=False), "which gradients are left"),
+        (notebook_03.gan_step, both_networks(weighted=False), "the weighted sum"),
+        (notebook_03.detail_of, lambda squares, truth: squares, "one number for all squares"),
+        (notebook_03.detail_of, lambda squares, truth: 1 / steps_of(squares, truth), "upside down"),
+        (notebook_03.detail_of, lambda squares, truth: sum(squares.diff(dim=d).abs().mean() for d in (2, 3)), "alone"),
+        (notebook_03.detail_of, lambda squares, truth: steps_of(squares, truth, (3,)), "between columns alone"),
+        (notebook_03.detail_of, lambda squares, truth: steps_of(squares, truth, (2,)), "between rows alone"),
+        (notebook_03.detail_of, lambda squares, truth: steps_of(squares, truth, size=lambda x: x), "cancel"),
+        (notebook_03.detail_of, lambda squares, truth: 3.0, "and yours is 3.0000"),
+        (notebook_03.unit_deviation, lambda channels: 3, "return a layer"),
+        (notebook_03.unit_deviation, lambda channels: torch.nn.Identity(), "is anything normalised"),
+        (notebook_03.centre_mask, lambda picture: picture + 1, "of the centre"),
         (notebook_03.centre_mask, lambda picture: picture[0], "(1, 3, 128, 128)"),
         (notebook_04.lost_shares, {"do nothing": 80, "no known neighbour": 0.5}, "not as percentages"),
         (notebook_04.lost_shares, {"do nothing": 0.2, "no known neighbour": 0.8**24}, "a known pixel has no error"),

@@ -184,3 +184,9 @@ def test_an_animation_has_a_frame_for_every_caption_and_begins_with_the_last_one
 def test_a_trace_names_what_every_layer_returns():
     layers = {"conv": torch.nn.Conv2d(3, 4, 3, stride=2), "flat": torch.nn.Flatten()}
     assert viz.trace(layers, torch.zeros(2, 3, 9, 9)) == {"input": (3, 9, 9), "conv": (4, 4, 4), "flat": (64,)}
+
+
+def test_a_flow_says_who_gives_what_to_whom(shown):
+    boxes = {"G": (0, 0), "D": (1, 0), "true": (1, 1)}
+    viz.flow(boxes, {("G", "D"): "squares"}, {("D", "G"): "gradients", ("true", "G"): "L1"}, highlight=["G"])
+    assert shown[-1].alt == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"
