@@ -165,7 +165,8 @@ def write_page(states: list[dict], folder: Path) -> Path:
         sections.append(
             f"<section><h2>{html.escape(title)}</h2><p>{links} · {state['seconds']:.0f} s</p>{body}</section>"
         )
-    machine = html.escape(runtime.device_name(runtime.pick_device()))
+    name = runtime.device_name(runtime.pick_device()).partition(",")[0]  # the threads here are not the notebooks'
+    machine = html.escape(f"{name}, {_at_once()} notebook(s) at a time")
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inpaintkit</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
