@@ -4,7 +4,6 @@ look.
 They return a text instead of raising, so that a notebook with unanswered exercises still runs from top to bottom.
 """
 
-import inspect
 from collections.abc import Callable
 
 import torch
@@ -18,10 +17,16 @@ def check(number: int, function: Callable, arguments: tuple, judge: Callable) ->
     """Calls the student's function and judges its answer: ``judge(answer)`` returns None or what is wrong with it."""
     try:
         answer = function(*arguments)
-        problem = OPEN if answer is None or answer is ... else judge(answer)
+        problem = OPEN if _open(answer) else judge(answer)
     except Exception as error:  # whatever a student's code raises is what they want to read
         problem = f"stopped with {type(error).__name__}: {error}"
     return f"exercise {number}: {problem or 'correct'}"
+
+
+def _open(answer) -> bool:
+    """Whether an answer, or a part of it, is still what was given: None or ``...``."""
+    parts = answer.values() if isinstance(answer, dict) else answer if isinstance(answer, tuple | list) else ()
+    return answer is None or answer is ... or any(_open(part) for part in parts)
 
 
 def solved(verdict: str) -> bool:
@@ -29,21 +34,20 @@ def solved(verdict: str) -> bool:
     return verdict.endswith(": correct")
 
 
-def own_step(recipe: Recipe, judge: Callable[..., str], step: Callable[..., torch.Tensor], *extra) -> Recipe:
-    """The recipe, trained with the student's step if its check ``judge`` finds it correct, and else with its own.
+def train_with(recipe: Recipe, verdict: str, call: Callable[..., dict], fits: bool = True) -> Recipe:
+    """The recipe, trained with the student's step if the ``verdict`` of its check is good, and else with its own.
 
-    ``step(net, optimiser, *tensors, *extra)`` is called with as many of masked, image and mask as it takes.
+    ``call(image, masked, mask, generator)`` takes the student's step and returns its losses by name. ``fits``: whether
+    that step does all that the parameters ask for; otherwise they would be recorded for another training.
     """
-    if not solved(judge(step)):
-        print("training with the kit's step: yours is not solved yet")
+    if not solved(verdict) or not fits:
+        print(
+            "training with the kit's step:",
+            "these parameters need it" if solved(verdict) else "yours is not solved yet",
+        )
         return recipe
-    wanted = len(inspect.signature(step).parameters) - 2 - len(extra)
-
-    def own(batch, generator):
-        image, masked, mask = batch
-        loss = step(recipe.net, recipe.optimisers["adam"], *(masked, image, mask)[:wanted], *extra)
-        return {"loss": loss.detach()}
-
-    recipe.step = own
+    recipe.step = lambda batch, generator: {
+        name: torch.as_tensor(loss).detach() for name, loss in call(*batch, generator).items()
+    }
     print("training with your step")
     return recipe

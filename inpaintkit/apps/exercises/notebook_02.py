@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from inpaintkit import masking
-from inpaintkit.apps.exercises import OPEN, check
+from inpaintkit.apps.exercises import check, train_with
+from inpaintkit.contracts import Recipe
 from inpaintkit.papers import vae
 
 
@@ -51,8 +52,6 @@ def known_kl(guess: dict, number: int = 2) -> str:
     """Predict: the KL term of one latent number in three cases."""
 
     def judge(answer):
-        if None in answer.values():
-            return OPEN
         if not math.isclose(answer["equal"], 0, abs_tol=1e-3):
             return "equal distributions have no distance: put mu = 0 and sigma = 1 (so log 1 = 0) into the formula."
         if not math.isclose(answer["mean is 2"], 2, abs_tol=1e-3):
@@ -100,8 +99,6 @@ def weight_counts(guess: dict, number: int = 4) -> str:
     convolution, dense = 9 * 256 * 256, 256 * 8 * 8 * 8000
 
     def judge(answer):
-        if None in answer.values():
-            return OPEN
         if answer["convolution"] == 256 * 256:
             return "every pair of channels has a kernel of 3 x 3 weights, and you count one."
         if answer["convolution"] in (9 * 256, 9 * 256 + 256):
@@ -253,3 +250,14 @@ def training_pair(function: Callable, number: int = 8) -> str:
         return None
 
     return check(number, function, (given, holes), judge)
+
+
+def own_step(recipe: Recipe, step: Callable) -> Recipe:
+    """The recipe, trained with the student's step of exercise 6, which knows no slip and always samples."""
+    cfg = recipe.cfg
+
+    def call(image, masked, mask, generator):
+        return {"loss": step(recipe.net, recipe.optimisers["adam"], masked, image, cfg.beta)}
+
+    fits = cfg.pairs == "matched" and not cfg.la_bug and cfg.beta > 0
+    return train_with(recipe, vae_step(step), call, fits)
