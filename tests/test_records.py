@@ -197,7 +197,7 @@ def test_only_runs_on_the_same_pictures_and_with_the_same_seeds_are_compared(tmp
     elsewhere = records.collect(toy.PAPER, runs)
     assert answers.compare(elsewhere, wide, base) is None
     assert answers.direction(elsewhere, wide, base) == "not comparable"
-    assert "not comparable" in answers.worth(elsewhere, {"width": 16}).verdict
+    assert answers.worth(elsewhere, {"width": 16}).verdict == "not comparable, other pictures"
     base, wide = {0: [0.5, 0.5], 1: [0.6, 0.6], 2: [0.9, 0.9]}, {0: [0.3, 0.3], 1: [0.4, 0.4]}
     said = str(answers.worth(study(tmp_path / "seeds", base, wide), {"width": 16}))
     assert said.startswith("0.5500 ± 0.0707 → 0.3500 ± 0.0707; -0.2000"), "the third seed has no partner"
