@@ -306,9 +306,11 @@ def _all_higher(recorded: Records, pairs: list[tuple[Variant, Variant]], entry: 
     for untested in (NOT_RUN, ONE_SEED, "not comparable"):
         if untested in found:
             return "not tested", untested
-    a, b = pairs[-1]
-    why = f"{found.count('higher')} of {len(found)} differences are higher"
-    why += f"; the last {_signed(compare(recorded, a, b, 'test', fillers, apart=True))}{a.mark or b.mark}"
+    (a, b), counts = pairs[-1], ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
+    last = compare(recorded, a, b, "test", fillers, apart=True)
+    why = (
+        f"of {len(found)} differences: {counts}; {a.label}, minus {b.label}: {last and _signed(last)}{a.mark or b.mark}"
+    )
     return "holds" if set(found) == {"higher"} else "does not hold" if "lower" in found else "not shown", why
 
 
@@ -318,7 +320,8 @@ def _first(recorded: Records, entry: dict) -> tuple[str, str]:
     values = [recorded.per_image(run, "test", one.holes, recorded.paper.network) for run in one.runs.values()]
     if len(values) < 2:
         return "not tested", ONE_SEED if values else NOT_RUN
-    few, others = (np.concatenate([x[which] for x in values]) for which in (slice(n), slice(n, None)))
+    parts = zip(*(np.split(x, [n]) for x in values if x is not None), strict=True)
+    few, others = (np.concatenate(part) for part in parts)
     difference = records.unpaired(few, others)
     shown = difference.low > 0 or difference.high < 0
     return "holds" if shown else "not shown", f"{few.mean():.4f} against {others.mean():.4f}; {_signed(difference)}"

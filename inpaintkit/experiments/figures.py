@@ -14,6 +14,8 @@ from inpaintkit.contracts import Question
 from inpaintkit.experiments import answers, questions
 from inpaintkit.experiments.records import Records
 
+BESIDE = {"fontsize": 8, "loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}  # a legend
+
 
 def dots(recorded: Records, question: Question, path: Path) -> None:
     """A row for each variant, a dot for each seed, and marks for the bar and the best fill on the same pictures."""
@@ -34,6 +36,7 @@ def dots(recorded: Records, question: Question, path: Path) -> None:
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"{evaluate.SCORES[paper.scores[0]].label}, test")
     axes.grid(alpha=0.3, axis="x")
+    axes.legend(**BESIDE)
     _save(figure, path)
 
 
@@ -45,7 +48,7 @@ def lines(recorded: Records, entry: dict, path: Path) -> str:
     if not found:
         return ""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
-    ratio, score = figure.subplots(1, 2)  # the legend stands beside the right one
+    score, ratio = figure.subplots(1, 2)
     names = set()
     for number, (line, by_value) in enumerate(found.items()):
         colour, values, means, limits = f"C{number}", list(by_value), [], []
@@ -67,11 +70,15 @@ def lines(recorded: Records, entry: dict, path: Path) -> str:
         ratio.plot(values, np.divide(means, limits), color=colour)
     ratio.axhline(1, color="black", linewidth=0.8)
     label = evaluate.SCORES[paper.scores[0]].label
+    score.set_ylim(bottom=0)
     for axes, words in ((score, label), (ratio, f"{label}: network / best fill")):
-        axes.set(xlabel=_over(recorded, entry), ylabel=words)
+        axes.set(xlabel=paper.Parameters.model_fields[_over(recorded, entry)].description, ylabel=words)
         axes.grid(alpha=0.3)
+    figure.legend(*score.get_legend_handles_labels(), fontsize=8, loc="outside right center", frameon=False)
     _save(figure, path)
-    return f"Left: {label} on test as a multiple of the best classic fill's. Right: both. A dot for each seed."
+    return (
+        f"Left: {label} on test. Right: as a multiple of the best classic fill's. A dot for each seed, lines for means."
+    )
 
 
 def epochs(recorded: Records, entry: dict, path: Path) -> str:
@@ -89,6 +96,7 @@ def epochs(recorded: Records, entry: dict, path: Path) -> str:
     label = evaluate.SCORES[paper.scores[0]].label
     axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
     axes.grid(alpha=0.3)
+    axes.legend(**BESIDE)
     _save(figure, path)
     return f"{entry['epochs']}: {label} of up to 64 test pictures after each epoch, mean over seeds."
 
@@ -107,7 +115,6 @@ def _run(recorded: Records, entry: dict) -> dict[str, dict[float, answers.Varian
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     style = {"svg.hashsalt": "inpaintkit", "svg.fonttype": "none"}  # the same file each time, with text as text
     with matplotlib.rc_context(style), runtime.atomic_write(path) as part:

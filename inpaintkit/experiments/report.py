@@ -122,7 +122,9 @@ def _question(recorded: Records, question: Question) -> list[str]:
     fetched = rows[~rows["data"].str.partition(":")[0].isin(SHIPPED)]
     if len(fetched):
         counts = dict.fromkeys(fetched["data"] + ": " + fetched["counts"])
-        parts.append(f"Pictures: {'; '.join(counts)}.")
+        drawn = (fetched.groupby("data")["training pictures"].nunique() > 1).any()
+        own = " Each seed draws its own training and test pictures, which adds to the spread over seeds." * bool(drawn)
+        parts.append(f"Pictures: {'; '.join(counts)}.{own}")
     if not here.all():
         parts.append(f"The rest: {command}.")
     if here.sum() > 1 and not questions.series(paper, question.id):  # those have figures of their own
@@ -149,7 +151,7 @@ def _figures(recorded: Records) -> list[str]:
         path = folder() / "figures" / f"{paper.id}-paper-{number}.svg"
         words = (figures.epochs if "epochs" in entry else figures.lines)(recorded, entry, path)
         if words:
-            parts.append(f"![{words}](figures/{path.name})\n\n*{words}*")
+            parts += [f"![{entry['text']}. {words}](figures/{path.name})", f"*{words}*"]
         else:
             parts.append(f"Not run: {_command(paper, questions.questions(paper)[entry['question']])}.")
     return ["## The paper's figures, drawn from our runs", *parts] if parts else []
