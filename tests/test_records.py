@@ -274,7 +274,7 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     for draw, entry in ((figures.lines, {}), (figures.epochs, {"epochs": "high"})):
         path = tmp_path / "figure.svg"
         assert draw(recorded, {"question": "lines"} | entry, path)
-        assert "epochs" in path.read_text()
+        assert "hole MSE" in path.read_text()
         assert not draw(empty, {"question": "lines"} | entry, path), "nothing was run"
 
 

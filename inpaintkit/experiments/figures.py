@@ -4,6 +4,7 @@ Each is written as an SVG file, the same each time, with text as text.
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,8 @@ from inpaintkit.contracts import Question
 from inpaintkit.experiments import answers, questions
 from inpaintkit.experiments.records import Records
 
-BESIDE = {"fontsize": 8, "loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}  # a legend
+# A legend.
+BESIDE: dict[str, Any] = {"fontsize": 8, "loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
 
 
 def dots(recorded: Records, question: Question, path: Path) -> None:
