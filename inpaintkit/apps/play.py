@@ -1,11 +1,14 @@
 """Explorers: paint a hole, move a slider, and see at once what fills and trained networks make of it."""
 
+import base64
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from PIL import Image
 from skimage.metrics import structural_similarity
 
 from inpaintkit import data, fills, masking, metrics, runtime, viz
@@ -294,6 +297,41 @@ class Levels(Panel):
         for label, full, score in tiles:
             yield Tile(label, full[0], f"NMSE {score:.4f}", best=score == best)
         yield Tile("truth", image[0])
+
+
+class Game(Panel):
+    """Notebook 03: two tiny networks play for numbers near -1.5 and 1.5; who starts, how long, and by which luck.
+
+    ``game(head_start, seed, turns)`` trains them and returns the generator and the discriminator.
+    """
+
+    def __init__(self, game: Callable):
+        self.game = game
+        controls = [slider("head_start", "steps of D alone", 0, 0, 2000, 100)]
+        super().__init__(
+            [*controls, slider("turns", "steps of both", 600, 50, 1200, 50), slider("seed", "seed", 0, 0, 9)]
+        )
+
+    def answer(self, values):
+        g, d = self.game(*(int(values[name]) for name in ("head_start", "seed", "turns")))
+        device, x = next(g.parameters()).device, torch.linspace(-3, 3, 61)
+        with torch.no_grad():
+            made = g(torch.randn(4000, 1, device=device)).cpu()
+            scores = d(x[:, None].to(device)).cpu()[:, 0]
+        true = sum((-((x - middle) ** 2) / 0.18).exp() for middle in (-1.5, 1.5)) / (0.6 * (2 * np.pi) ** 0.5)
+        figure, axes = plt.subplots(figsize=(6, 2.8))
+        axes.fill_between(x, true, color="#cccccc", label="true numbers", linewidth=0)
+        axes.hist(made[:, 0], 60, (-3, 3), density=True, histtype="step", color="#d95f02", label="generated numbers")
+        axes.plot(x, scores, color="#2166ac", label="score of D")
+        axes.axhline(0.5, color="#2166ac", linestyle=":", linewidth=1, label="D cannot tell: 0.5")
+        axes.set(xlabel="number", ylabel="density; score", ylim=(-0.3, 2.2), xlim=(-3, 3))
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        yield Tile("the game", plot(figure), f"{(made < 0).float().mean():.0%} of the generated numbers are below 0")
+
+    def still(self):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=80)
+        return base64.b64encode(buffer.getvalue()).decode()
 
 
 class Photograph(Panel):
