@@ -56,6 +56,11 @@ def moving_hole():
     return play.Move(lambda masked: net.encode(masked)[0], net.decode, faces, 21)
 
 
+def tiny_game(head_start, seed, turns):
+    torch.manual_seed(head_start + 10 * seed + turns)
+    return torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+
+
 MOVES = {  # an explorer, and moves after which its pictures must differ
     "holes": (lambda: play.holes(size=64), [{"picture": "coins"}, {"shape": "square"}, {"row": 20}, {"error": True}]),
     "cover": (lambda: play.cover(FACES, [network("autoencoder")]), [{"picture": "picture 1"}, {"shape": "strokes"}]),
@@ -66,6 +71,7 @@ MOVES = {  # an explorer, and moves after which its pictures must differ
         lambda: play.window(FACES, {"blurred": torch.nn.functional.avg_pool2d(FACES, 3, 1, 1)}),
         [{"window": 31}, {"picture": "picture 1"}],
     ),
+    "game": (lambda: play.Game(tiny_game), [{"head_start": 100}, {"turns": 50}, {"seed": 3}]),
     "photograph": (lambda: play.photograph(network("context_encoder")), [{"method": "biharmonic"}]),
 }
 
@@ -181,3 +187,16 @@ def test_whatever_fails_becomes_a_sentence_and_the_next_move_works():
     assert move(panel, x=1)["tiles"]
     with pytest.raises(ValueError, match="KeyError"):
         Broken([slider("x", "x", 2, 0, 2)])  # at the start it is an error of the notebook's
+
+
+def test_a_training_is_followed_in_pictures_and_without_a_notebook_in_lines(capsys, monkeypatch):
+    values = iter((0.5, 0.2))
+    follow = play.live(lambda: {"hole_mse": next(values)}, lambda: FACES)
+    assert follow() == {"hole_mse": 0.5}
+    assert capsys.readouterr().out == "epoch 1: hole_mse 0.5000\n"
+    shown = []
+    handle = type("Handle", (), {"update": lambda _, picture: shown.append(picture.data)})
+    monkeypatch.setattr(play, "get_ipython", lambda: object())
+    monkeypatch.setattr(play, "display", lambda picture, display_id: handle())
+    assert follow() == {"hole_mse": 0.2}
+    assert Image.open(io.BytesIO(shown[0])).width > 500

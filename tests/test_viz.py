@@ -86,6 +86,16 @@ def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
     assert {name.removesuffix(", shipped weights") for name in viz.COLOURS} - methods == CURVES
 
 
+def test_a_level_has_the_colour_of_its_curve_and_pictures_have_notes(monkeypatch):
+    figures = []
+    monkeypatch.setattr(viz, "_show", lambda figure, *_: figures.append(figure))
+    viz.curves({"fooling D": ([1, 2], [0, 1])}, "x", "y", {"fooling D: D knows all": 1, "nothing": 0})
+    curve, level, other = (line.get_color() for line in figures[0].axes[0].lines)
+    assert curve == level != other
+    viz.grid({"a": torch.zeros(2, 1, 4, 4), "b": torch.zeros(2, 1, 4, 4)}, notes={"b": ["0.1", "0.2"]})
+    assert [text.get_text() for text in figures[1].axes[0].texts] == ["0.1", "0.2"]
+
+
 def test_a_hole_is_framed_where_it_is(monkeypatch):
     mask = masking.square(2, 8, 4, "centre")
     drawn = []

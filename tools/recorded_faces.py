@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 import torch
 
 from inpaintkit import data, masking, runtime, viz
@@ -25,12 +26,16 @@ FACE = 0.6  # which of the test faces is the teaser, as a share of the way
 
 def teaser(masked: torch.Tensor, restored: torch.Tensor, truth: torch.Tensor, path: Path, zoom: int = 3) -> None:
     """One row, every pixel a square of ``zoom`` pixels, with words above."""
-    sheet = PIL.Image.new("RGB", (3 * (64 * zoom + 4), 64 * zoom + 16), "white")
+    tile = 64 * zoom
+    sheet, font = PIL.Image.new("RGB", (3 * tile + 8, tile + 18), "white"), PIL.ImageFont.load_default(12)
     words = ("the hole", "the network's answer", "the truth")
     for i, (word, picture) in enumerate(zip(words, (masked, restored, truth), strict=True)):
         pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy().repeat(zoom, 0).repeat(zoom, 1)
-        sheet.paste(PIL.Image.fromarray(np.ascontiguousarray(pixels)), (i * (64 * zoom + 4), 16))
-        PIL.ImageDraw.Draw(sheet).text((i * (64 * zoom + 4) + 2, 2), word, fill="black")
+        sheet.paste(PIL.Image.fromarray(np.ascontiguousarray(pixels)), (i * (tile + 4), 18))
+        draw = PIL.ImageDraw.Draw(sheet)
+        draw.text((i * (tile + 4) + 2, 1), word, fill="black", font=font)
+        corner = i * (tile + 4) + 16 * zoom - 1, 18 + 16 * zoom - 1
+        draw.rectangle((*corner, corner[0] + 32 * zoom + 1, corner[1] + 32 * zoom + 1), outline=viz.FRAME)
     sheet.save(path, quality=75, optimize=True)
 
 

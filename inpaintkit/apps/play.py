@@ -7,8 +7,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import torch
-from PIL import Image
+from IPython import get_ipython
+from IPython.display import Image, display
 from skimage.metrics import structural_similarity
 
 from inpaintkit import data, fills, masking, metrics, runtime, viz
@@ -330,7 +332,7 @@ class Game(Panel):
 
     def still(self):
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=80)
+        PIL.Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=80)
         return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -338,19 +340,30 @@ class Photograph(Panel):
     """A photograph at its own size: paint a hole, choose a method, save the result.
 
     Opened in the browser it has at most 1024 pixels on its longer side. With a ``path`` the full size is repaired, and
-    the result is also written to ``save``.
+    the result is also written to ``save``. ``begin``: a picture (H, W, 3), uint8, a hole in it (H, W), bool, and the
+    method to begin with.
     """
 
     choosing = ("method",)
 
-    def __init__(self, methods: dict[str, Filler], path: str | Path | None = None, save: str | Path | None = None):
+    def __init__(
+        self,
+        methods: dict[str, Filler],
+        path: str | Path | None = None,
+        save: str | Path | None = None,
+        begin: tuple[np.ndarray, np.ndarray, str] | None = None,
+    ):
         self.methods, self.save, self.photo = methods, save, None
         if path:
             self.photo = photos.open_photo(path)
             self._take(self.photo.pixels)
+        elif begin:
+            self._take(begin[0])
+            self.hole = torch.from_numpy(begin[1])[None, None]
         else:
             self._take(data.photograph("chelsea").permute(1, 2, 0).numpy())
-        super().__init__([choice("method", "method", methods)], paints=True, opens=True, saves=True)
+        first = begin[2] if begin and not path else None
+        super().__init__([choice("method", "method", methods, first)], paints=True, opens=True, saves=True)
 
     def _take(self, pixels: np.ndarray) -> None:
         self.pixels = pixels.reshape(*pixels.shape[:2], -1)
@@ -383,7 +396,54 @@ class Photograph(Panel):
         return {"picture": png(self.shown[0, :, top:bottom, left:right]), "top": top, "left": left}
 
 
-def photograph(*networks: Filler, path: str | Path | None = None, save: str | Path | None = None) -> Panel:
+def photograph(
+    *networks: Filler,
+    path: str | Path | None = None,
+    save: str | Path | None = None,
+    begin: tuple[np.ndarray, np.ndarray, str] | None = None,
+) -> Panel:
     """Notebooks 00, 03 and 04: repair a photograph of your own with a classic fill or a network."""
     methods = [*fills.fills("telea", "harmonic", "biharmonic", "navier-stokes"), *networks]
-    return Photograph({one.label: one for one in methods}, path, save)
+    return Photograph({one.label: one for one in methods}, path, save, begin)
+
+
+# --- while a network is trained ---------------------------------------------------------------------------------------
+
+
+def live(
+    monitor: Callable[[], dict[str, float]], preview: Callable[[], torch.Tensor]
+) -> Callable[[], dict[str, float]]:
+    """For ``fit(monitor=...)``: shows the scores so far as curves and the same pictures anew after every epoch.
+
+    Without a notebook it prints the scores, a line each epoch.
+    """
+    scores: list[dict[str, float]] = []
+    shown = None
+
+    def after_epoch():
+        nonlocal shown
+        scores.append({name: float(value) for name, value in monitor().items()})
+        if get_ipython() is None:
+            print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
+            return scores[-1]
+        picture = Image(_progress(scores, preview()), format="jpeg", alt="The training so far: scores and pictures")
+        shown = shown or display(picture, display_id=True)
+        shown.update(picture)
+        return scores[-1]
+
+    return after_epoch
+
+
+def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
+    figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
+    name = next(iter(scores[0]))
+    curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
+    curve.set(xlabel="epoch", title=f"{name} {scores[-1][name]:.4f}", yscale="log")
+    row.imshow(
+        torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
+    )
+    row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})
+    plt.close(figure)
+    return buffer.getvalue()

@@ -171,8 +171,11 @@ class Panel(anywidget.AnyWidget):
         """The first answer as one picture: a JPEG, base64."""
         tiles = [{"picture": self.hidden(), "label": "hole", "note": ""}] if self.paints else []
         tiles += self.reply["tiles"]
-        rows = math.ceil(len(tiles) / 5)
-        figure, axes = plt.subplots(rows, 5, figsize=(10, 2.5 * rows), dpi=80, squeeze=False, layout="constrained")
+        columns = min(5, max(3, len(tiles)))
+        rows, size = math.ceil(len(tiles) / columns), 10 / columns
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(10, 1.25 * size * rows), dpi=80, squeeze=False, layout="constrained"
+        )
         for place, tile in zip_longest(axes.flat, tiles):
             place.axis("off")
             if tile:
