@@ -36,7 +36,7 @@ def teaser(masked: torch.Tensor, restored: torch.Tensor, truth: torch.Tensor, pa
         draw.text((i * (tile + 4) + 2, 1), word, fill="black", font=font)
         corner = i * (tile + 4) + 16 * zoom - 1, 18 + 16 * zoom - 1
         draw.rectangle((*corner, corner[0] + 32 * zoom + 1, corner[1] + 32 * zoom + 1), outline=viz.FRAME)
-    sheet.save(path, quality=75, optimize=True)
+    sheet.save(path, quality=60, optimize=True)
 
 
 def main(folder: Path) -> None:

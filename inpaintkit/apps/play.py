@@ -332,7 +332,7 @@ class Game(Panel):
 
     def still(self):
         buffer = io.BytesIO()
-        PIL.Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=80)
+        PIL.Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=60)
         return base64.b64encode(buffer.getvalue()).decode()
 
 
