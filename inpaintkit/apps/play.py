@@ -323,7 +323,15 @@ class Game(Panel):
         true = sum((-((x - middle) ** 2) / 0.18).exp() for middle in (-1.5, 1.5)) / (0.6 * (2 * np.pi) ** 0.5)
         figure, axes = plt.subplots(figsize=(6, 2.8))
         axes.fill_between(x, true, color="#cccccc", label="true numbers", linewidth=0)
-        axes.hist(made[:, 0], 60, (-3, 3), density=True, histtype="step", color="#d95f02", label="generated numbers")
+        axes.hist(
+            made[:, 0].numpy(),
+            60,
+            range=(-3, 3),
+            density=True,
+            histtype="step",
+            color="#d95f02",
+            label="generated numbers",
+        )
         axes.plot(x, scores, color="#2166ac", label="score of D")
         axes.axhline(0.5, color="#2166ac", linestyle=":", linewidth=1, label="D cannot tell: 0.5")
         axes.set(xlabel="number", ylabel="density; score", ylim=(-0.3, 2.2), xlim=(-3, 3))
