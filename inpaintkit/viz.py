@@ -73,7 +73,7 @@ def grid(
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, f"Rows of pictures: {', '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+    _show(figure, f"Rows of pictures, from the top: {'; '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
@@ -216,7 +216,8 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         _decimal(axes.xaxis)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
-    _show(figure, f"{xlabel} of every picture, by method: {', '.join(values)}")
+    means = [f"{label} {np.mean(np.asarray(torch.as_tensor(of_one).cpu())):.4g}" for label, of_one in values.items()]
+    _show(figure, f"{xlabel} of every picture, with means: {'; '.join(means)}")
 
 
 def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torch.Tensor | None = None):
@@ -313,7 +314,9 @@ def curves(
         _decimal(getattr(axes, f"{axis}axis"))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _show(figure, f"{ylabel} against {xlabel}: {', '.join([*series, *(levels or {})])}", save)
+    ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
+    ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
+    _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
 
 
 def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):

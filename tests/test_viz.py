@@ -149,17 +149,17 @@ def shown(monkeypatch):
 def test_every_figure_says_in_words_what_it_shows(shown):
     picture, mask = torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
     viz.equation(("truth", picture[0]), "×", ("known", mask[0]), "=", ("masked", picture[:1]))
-    viz.strips({"harmonic": torch.rand(5) + 0.1, "ring": torch.rand(5) + 0.1}, "hole MSE")
+    viz.strips({"harmonic": torch.tensor([0.25, 0.75]), "VAE, raw": torch.rand(5) + 0.1}, "hole MSE")
     viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"])
     viz.grid({"truth": picture})
-    viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE")
+    viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE", {"ring": 5.5})
     viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
     words = [
         "truth × known = masked",
-        "harmonic, ring",
+        "harmonic 0.5; VAE, raw 0",
         r"code \(16,\)",
         "truth",
-        "hole MSE against epoch: test",
+        "hole MSE against epoch: test, 4 at the end; ring, 5.5",
         "smooth",
     ]
     assert len(shown) == len(words)
