@@ -15,7 +15,7 @@ help:
 	@echo "make course    run every notebook on the faces and photographs that ship with the packages; ends with a page of pictures"
 	@echo "make check     style, types and the quick tests: one minute"
 	@echo "make test      run every test"
-	@echo "make lab       open the notebooks in JupyterLab"
+	@echo "make lab       open copies of the notebooks in JupyterLab (my_notebooks/)"
 	@echo "make effects   run the questions of the demo, two at a time, record them, test the claims; can be interrupted"
 	@echo "               make effects PAPER=vae QUESTION=slips SEEDS='0 1'"
 	@echo "make grid      plan many runs: make grid PROFILE=paper PAPER=ssrgan; RUN=1 runs them; RUN=slurm gives them to Slurm"
@@ -53,7 +53,7 @@ test: dev
 	@rm -rf runs/test
 
 lab: setup
-	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
+	@$(KIT) lab
 
 effects: setup
 	@$(KIT) effects $(CHOSEN)

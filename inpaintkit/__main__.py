@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     command("course", lambda given: _app("course").main(), "run all notebooks")
+    command("lab", lambda given: _app("lab").main(), "open copies of the notebooks in JupyterLab")
     one = command("run", _run, "train and score one work")
     one.add_argument("paper", help="autoencoder, vae, context_encoder, ssrgan, or another that is registered")
     one.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="of its notebook")
