@@ -139,10 +139,18 @@ def test_a_hole_is_framed_where_it_is(monkeypatch):
 # --- figures that explain ---------------------------------------------------------------------------------------------
 
 
+class OldImage(viz.Image):
+    """What `Image` takes in the IPython of Colab, 7.34: no ``alt``."""
+
+    def __init__(self, data=None, filename=None, format=None, width=None, metadata=None):
+        super().__init__(data, filename=filename, format=format, width=width, metadata=metadata)
+
+
 @pytest.fixture
 def shown(monkeypatch):
     seen = []
     monkeypatch.setattr(viz, "display", seen.append)
+    monkeypatch.setattr(viz, "Image", OldImage)
     return seen
 
 
@@ -164,8 +172,12 @@ def test_every_figure_says_in_words_what_it_shows(shown):
     ]
     assert len(shown) == len(words)
     for figure, said in zip(shown, words, strict=True):
-        assert re.search(said, figure.alt)
+        assert re.search(said, figure.metadata["alt"])
         assert Image.open(io.BytesIO(figure.data)).width > 50
+
+
+def test_a_recorded_picture_says_whose_it_is(shown):
+    assert "01_autoencoder" in viz.recorded("01_autoencoder").metadata["alt"]
 
 
 def test_an_animation_has_a_frame_for_every_caption_and_begins_with_the_last_one(shown):
@@ -189,4 +201,4 @@ def test_a_trace_names_what_every_layer_returns():
 def test_a_flow_says_who_gives_what_to_whom(shown):
     boxes = {"G": (0, 0), "D": (1, 0), "true": (1, 1)}
     viz.flow(boxes, {("G", "D"): "squares"}, {("D", "G"): "gradients", ("true", "G"): "L1"}, highlight=["G"])
-    assert shown[-1].alt == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"
+    assert shown[-1].metadata["alt"] == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"
