@@ -205,6 +205,17 @@ def test_a_thick_hole_gets_a_picture_that_is_the_networks_own_when_it_is_shrunk_
     assert mse(shrunk, middle) ** 0.5 < 6  # of 37 grey levels that the texture varies by
 
 
+@pytest.mark.parametrize("head", ["patch", "full"])
+@pytest.mark.parametrize("mask", [holes((80, 0, 100, 260)), holes((0, 40, 200, 110))])  # in windows' scale, and shrunk
+def test_windows_that_disagree_join_without_a_seam(head, mask):
+    in_turn = lambda masked, _: (torch.arange(len(masked)) % 2.0)[:, None, None, None].expand_as(masked)  # noqa: E731
+    result = repaired(PHOTO, mask, Network(head, in_turn)).astype(int)
+    steps = [np.diff(np.where(mask[..., None], result, 0), axis=axis) for axis in (0, 1)]
+    inside = [mask[1:] & mask[:-1], mask[:, 1:] & mask[:, :-1]]
+    assert max(np.abs(step[both]).max() for step, both in zip(steps, inside, strict=True)) < 40
+    assert np.ptp(result[mask]) > 200
+
+
 @pytest.mark.parametrize(
     ("filler", "mask", "words"),
     [

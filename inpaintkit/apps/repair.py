@@ -2,11 +2,12 @@
 
 Known pixels never leave uint8: the photograph is copied and only pixels of the hole are written. Classic fills work at
 full resolution on crops around the holes. A network that takes pictures of one size sees windows of that size, shrunk
-where a hole is too thick for them, and each window is responsible for its middle. A network that takes any size sees
-the photograph in tiles.
+where a hole is too thick for them, and draws their middles, which overlap and are blended. A network that takes any
+size sees the photograph in tiles.
 """
 
 import itertools
+import math
 import time
 import warnings
 from pathlib import Path
@@ -160,8 +161,8 @@ def _numbered(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.concatenate([[-1], groups]).astype(np.int32)[labels]
 
 
-def _write(pixels: np.ndarray, own: np.ndarray, values: np.ndarray) -> None:
-    pixels[own] = (255 * values[own]).round().clip(0, 255).astype(np.uint8)
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return (255 * values).round().clip(0, 255).astype(np.uint8)
 
 
 # --- classic fills: crops at full resolution --------------------------------------------------------------------------
@@ -180,7 +181,8 @@ def _fill_crops(pixels, mask, labels, boxes, filler, progress) -> None:
     number = _numbered(labels, groups)
     for group, box in enumerate(tqdm(unions, desc=filler.label, unit="crop", disable=not progress)):
         crop, masked, hole = _crop(pixels, mask, box, filler)
-        _write(pixels[crop], number[crop] == group, filler(masked, hole)[0].movedim(0, -1).numpy())
+        own = number[crop] == group
+        pixels[crop][own] = _bytes(filler(masked, hole)[0].movedim(0, -1).numpy()[own])
 
 
 def _crop(pixels, mask, box, filler):
@@ -237,6 +239,9 @@ def _fill_windows(pixels, mask, labels, boxes, filler, progress) -> None:
     number, windows = _windows(mask, labels, boxes, side)
     before = size // 2 - side // 2  # pixels of a window before its middle
     middle = slice(before, before + side)
+    index = np.zeros(mask.shape, np.int32)  # of each missing pixel in the two sums
+    index[mask] = np.arange(mask.sum())
+    total, weights = np.zeros((mask.sum(), 3), np.float32), np.zeros((mask.sum(), 1), np.float32)
     starts = range(0, len(windows), BATCH)
     for first in tqdm(starts, desc=filler.label, unit=f"x{BATCH} windows", disable=not progress):
         batch = windows[first : first + BATCH]
@@ -249,10 +254,15 @@ def _fill_windows(pixels, mask, labels, boxes, filler, progress) -> None:
             raise ValueError(f"{filler.label} {problem}: choose another method.")
         preds = masking.composite(masked, filler(masked, hole), hole)[..., middle, middle].movedim(1, -1).numpy()
         for (group, f, top, left), pred in zip(batch, preds, strict=True):
-            values = _enlarged(pred, f)[max(-top, 0) :, max(-left, 0) :]  # the photograph begins at 0
             here = slice(max(top, 0), top + side * f), slice(max(left, 0), left + side * f)
             own = number[here] == group
-            _write(pixels[here], own, values[: own.shape[0], : own.shape[1]])
+            inside = np.pad(own, [(max(-top, 0), 0), (max(-left, 0), 0)])  # the photograph begins at 0
+            y, x = np.nonzero(inside)
+            ramp = np.sin(np.pi * (np.arange(side * f) + 0.5) / (side * f)) ** 2
+            weight = (ramp[y] * ramp[x]).astype(np.float32)[:, None]
+            total[index[here][own]] += weight * _enlarged(pred, f)[y, x]
+            weights[index[here][own]] += weight
+    pixels[mask] = _bytes(total / weights)
 
 
 def _scales(mask, labels, boxes, side) -> np.ndarray:
@@ -274,7 +284,10 @@ def _scales(mask, labels, boxes, side) -> np.ndarray:
 
 
 def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[Window]]:
-    """The number of every pixel, and the windows that fill it with their middles, ``side * scale`` wide."""
+    """The number of every pixel, and the windows that fill it with their middles, ``side * scale`` wide.
+
+    Where one is not enough, middles overlap by half.
+    """
     scales = _scales(mask, labels, boxes, side)
     groups, unions, cells = _together(boxes, scales * side)
     # At the border a window is centred on the hole and its reflection together, if they fit.
@@ -288,11 +301,17 @@ def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[Window]]:
     grids += [(len(unions), side, (0, 0, *mask.shape))] if sprawling.any() else []
     windows = []
     for group, cell, (top, left, bottom, right) in grids:
-        rows, columns = (range(a - (a - b) % cell // 2, b, cell) for a, b in ((top, bottom), (left, right)))
-        for y, x in itertools.product(rows, columns):
+        for y, x in itertools.product(_starts(top, bottom, cell), _starts(left, right, cell)):
             if (number[max(y, 0) : max(y + cell, 0), max(x, 0) : max(x + cell, 0)] == group).any():
                 windows.append(Window(int(group), int(cell // side), int(y), int(x)))
     return number, windows
+
+
+def _starts(first: int, last: int, cell: int) -> range:
+    """Where the middles begin that cover ``first`` to ``last``, as far beyond the one as beyond the other."""
+    further = max(math.ceil((last - first - cell) / (cell // 2)), 0)
+    start = first - (cell + further * (cell // 2) - (last - first)) // 2
+    return range(start, start + further * (cell // 2) + 1, cell // 2)
 
 
 def _mirror(first: int, count: int, length: int) -> np.ndarray:
@@ -305,13 +324,15 @@ def _shrunk(pixels, mask, top, left, size, f) -> tuple[np.ndarray, np.ndarray]:
     """A window ``f`` times smaller: picture (size, size, C) with the mean in its holes, and holes (size, size)."""
     window = np.ix_(_mirror(top, size * f, mask.shape[0]), _mirror(left, size * f, mask.shape[1]))
     known = ~mask[window]
-    blocks = (pixels[window] * known[..., None]).reshape(size, f, size, f, -1)
-    total = blocks.sum((1, 3), dtype=np.float32) / np.float32(255)
-    count = known.reshape(size, f, size, f).sum((1, 3))
+    light, share = (  # means over blocks of f x f pixels, with nothing in the hole
+        cv2.resize(blocks.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        for blocks in (pixels[window] * known[..., None], known)
+    )
     # Where no block is known completely, among lone known pixels, blocks that are known in part are the best there is.
-    hole = count < f * f if (count == f * f).any() else count == 0
-    average = total / np.maximum(count, 1)[..., None].astype(np.float32)
-    return np.where(hole[..., None], total.sum((0, 1)) / np.float32(count.sum()), average), hole
+    hole = share < 1 - 0.5 / f**2
+    hole = share == 0 if hole.all() else hole
+    average = light / np.where(share == 0, 1, share)[..., None]
+    return np.where(hole[..., None], light.sum((0, 1)) / share.sum(), average) / np.float32(255), hole
 
 
 def _enlarged(pred: np.ndarray, f: int) -> np.ndarray:
