@@ -129,7 +129,8 @@ def repair_file(
     photo = photos.open_photo(photo_path)
     photos.check_target(out_path, photo, photo_path, mask_path)
     mask = photos.open_mask(mask_path, photo, invert)
-    mask |= _distance(~mask) <= dilate
+    if dilate:
+        mask |= _distance(~mask) <= dilate
     if mask.all():
         raise ValueError(f"dilate {dilate} leaves no known pixel of {Path(photo_path).name}: choose a smaller one.")
     photos.save(out_path, repair(photo.pixels, mask, filler, progress), photo, made)
