@@ -31,7 +31,7 @@ WANTED = {one.name: one for one in requirements(ROOT / "requirements.txt")}
 
 @pytest.mark.parametrize("name", WANTED)
 def test_what_colab_has_is_new_enough_and_stays(name):
-    """`pip install` without --no-deps moves nothing either: a moved torch breaks the kernel that runs."""
+    """A torch that is moved breaks the kernel that runs."""
     wanted = WANTED[name]
     assert {one.operator for one in wanted.specifier} == {">="}, "a lower bound, and no other"
     if wanted.marker is None or wanted.marker.evaluate({"python_version": PYTHON}):
@@ -42,6 +42,15 @@ def test_what_colab_has_is_new_enough_and_stays(name):
 def test_colabs_python_is_admitted():
     project = runtime.tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
     assert SpecifierSet(project["requires-python"]).contains(f"{PYTHON}.0")
+
+
+def test_first_cells_install_the_kit_alone_and_only_on_colab():
+    """Without --no-deps pip would put another OpenCV over that of Colab, which has it under another name."""
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        first = next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        lines = [line for line in first.splitlines() if "pip" in line]
+        assert [line.startswith("    %pip install --quiet --no-deps git+") for line in lines] == [True], path.name
+        assert 'if "google.colab" in sys.modules:' in first
 
 
 def modules_of_others(source):
