@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from inpaintkit import metrics
-from inpaintkit.apps.exercises import notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
+from inpaintkit.apps.exercises import guessed, notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
 from inpaintkit.papers import autoencoder, context_encoder, ssrgan, vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -513,3 +513,11 @@ def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
 )
 def test_wrong_answers_get_a_hint(check, answer, hint):
     assert hint in check(answer)
+
+
+def test_a_prediction_is_answered():
+    assert guessed(None, 0.59).endswith("not guessed")
+    verdicts = [guessed(guess, 0.6).split(": ")[1] for guess in (0.3, 0.59, 0.9)]
+    assert verdicts == ["too low", "close", "too high"]
+    assert guessed("ring", "ring").endswith("right")
+    assert not guessed("box", "ring").endswith("right")

@@ -39,6 +39,8 @@ def test_a_plan_has_every_run_once_of_the_works_that_have_the_question_and_knows
     assert len(twice) == 3 + 6 + 3, "the demo is in all three questions"
     some = grid.plan(question="slips,levels", seeds=[0], out=tmp_path)
     assert {job.paper.id for job in some} == {"vae", "context_encoder", "ssrgan"}
+    every = grid.plan("ssrgan", seeds=[0], out=tmp_path)
+    assert {job.cfg.dataset for job in every} == {"portraits", "photographs"}, "nothing is fetched unless asked for"
     assert "26 runs, 0 done" in grid.describe(jobs)
     finish_all(jobs[:5])
     assert "26 runs, 5 done" in grid.describe(jobs)

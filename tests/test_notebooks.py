@@ -20,13 +20,13 @@ NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in sorted((RO
 WORKS = {paper.notebook: paper for paper in papers.PAPERS.values()}
 COMMON = ["What you will learn", "Set-up", "1 The problem", "2 The idea"]
 TRAINING = ["3 The network", "4 The loss and the step", "5 Training", "6 Results", "7 What differs from the paper"]
-END = ["8 Exercises", "9 Summary", "References"]
+END = ["8 Play", "9 Exercises", "10 Summary", "References"]
 VOCABULARY = ["3 Scores of pixels", "4 SSIM", "5 What differs from the papers", "6 Play", "7 Exercises", "8 Summary"]
 IGNORED = "nbval-ignore-output"  # nbval runs such a cell, and compares nothing
 RECORDS = re.compile(r"\b(answers|records|recorded)\.|grid\.loop")
 # What another machine or another hour makes differ: trained weights, seconds, the device, a widget, the last digits of
 # sums of many floats.
-DIFFERS = re.compile(r"training\.fit|perf_counter|device|widgets\.|evaluate\.|baselines\.|structural_similarity")
+DIFFERS = re.compile(r"training\.fit|perf_counter|device|play\.|evaluate\.|baselines\.|structural_similarity")
 
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 

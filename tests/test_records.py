@@ -12,7 +12,7 @@ import toy
 
 from inpaintkit import metrics, papers, runtime
 from inpaintkit.contracts import Question
-from inpaintkit.experiments import answers, questions, records, run
+from inpaintkit.experiments import answers, figures, questions, records, run
 
 PLACE = {"part": "test", "holes": "random", "pictures": "p0", "mask": "m0"}
 CLEAN = {"revision": "0123456789", "threads": 1, "device": "a processor, 1 thread"}
@@ -231,6 +231,51 @@ def test_claims_hold_or_not_or_are_not_tested(tmp_path, monkeypatch):
         monkeypatch.setattr(questions, "table", lambda paper, wrong=wrong: {"claims": [wrong]})
         with pytest.raises(ValueError, match="a claim of toy needs"):
             answers.claims(records.Records(toy.PAPER))
+
+
+LINES = {
+    "questions": {
+        "lines": {
+            "text": "", "variants": {"low": {}, "high": {"width": 16}}, "over": {"epochs": [1, 2]}, "seeds": [0, 1],
+        }
+    },
+    "claims": [
+        {"rises": "low", "verdict": "holds"},
+        {"rises": "high", "verdict": "does not hold"},
+        {"highest": "high", "verdict": "holds"},
+        {"highest": "low", "verdict": "does not hold"},
+        {"highest": "high", "filler": "mean", "verdict": "not shown"},
+        {"of": "low, epochs 2", "than": "low, epochs 1", "is": "higher", "verdict": "holds"},
+        {"of": "high, epochs 1", "above": "mean", "verdict": "holds"},
+        {"of": "low, epochs 1", "first": 10, "verdict": "holds"},
+        {"of": "high, epochs 1", "first": 10, "verdict": "not shown"},
+        {"untested": "no weights", "verdict": "not tested"},
+    ],
+}  # fmt: skip
+
+
+def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_its_own_pictures(tmp_path, monkeypatch):
+    """As data sets have whose split is drawn. ``high`` has other pictures than ``low``, and falls with the epochs."""
+    claims = [claim | {"question": "lines", "text": str(claim)} for claim in LINES["claims"]]
+    monkeypatch.setattr(questions, "table", lambda paper: LINES | {"claims": claims})
+    rising, mixed, folders = np.linspace(0, 0.1, 20), np.resize([0.0, 0.1], 20), []
+    for seed in (0, 1):
+        for width, epochs, values in ((8, 1, rising), (8, 2, rising + 0.1), (16, 1, mixed + 0.5), (16, 2, mixed + 0.3)):
+            cfg = toy.Parameters.resolve({"seed": seed, "width": width, "epochs": epochs})
+            scores = {"toy": values + 0.01 * seed, "mean": np.resize([0.1, 0.2], 20)}
+            folders.append(made_up(tmp_path, scores, cfg, f"width {width}, seed {seed}"))
+    recorded, empty = records.collect(toy.PAPER, folders), records.Records(toy.PAPER)
+    assert [(c.text, c.verdict) for c in answers.claims(recorded)] == [(c["text"], c["verdict"]) for c in claims]
+    assert {claim.verdict for claim in answers.claims(empty)} == {"not tested"}
+    asked = questions.questions(toy.PAPER)["lines"]
+    one = answers.variants(recorded, asked)[0]
+    assert answers.compare(recorded, one, one, fillers=("", "mean")).n == 40, "both seeds' own pictures"
+    assert answers.table(recorded, asked)["difference from best fill"].tolist()[0].startswith("-0.0950")
+    for draw, entry in ((figures.lines, {}), (figures.epochs, {"epochs": "high"})):
+        path = tmp_path / "figure.svg"
+        assert draw(recorded, {"question": "lines"} | entry, path)
+        assert "hole MSE" in path.read_text()
+        assert not draw(empty, {"question": "lines"} | entry, path), "nothing was run"
 
 
 @pytest.mark.parametrize("paper", papers.PAPERS.values(), ids=lambda paper: paper.id)

@@ -3,7 +3,6 @@
 import io
 import re
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from inpaintkit import fills, masking, viz
-from inpaintkit.apps import widgets
 from inpaintkit.papers import PAPERS, autoencoder
 
 ROWS = [
@@ -77,39 +75,6 @@ def test_figures_are_written_and_closed(images, tmp_path):
 
 def test_shown_source_is_the_shipped_source():
     assert "def hole_loss" in viz.show_source(autoencoder.hole_loss).data
-
-
-# --- explorers --------------------------------------------------------------------------------------------------------
-
-
-def find(widget, kind):
-    children = getattr(widget, "children", ())
-    return ([widget] if isinstance(widget, kind) else []) + [found for child in children for found in find(child, kind)]
-
-
-def test_explorer_follows_its_controls():
-    box = widgets.explore(32)
-    (view,), hole = find(box, ipywidgets.HTML), find(box, ipywidgets.Dropdown)[1]
-    assert view.value.count("<img") == 1 + len(widgets.SHOWN)
-    assert "do nothing" in view.value
-    for control, value in [
-        *((hole, kind) for kind in (*masking.KINDS[1:], "square")),
-        *((slider, 0.95) for slider in find(box, ipywidgets.FloatSlider)),
-        *((slider, 0.0) for slider in find(box, ipywidgets.FloatSlider)[1:]),  # pushed inside, not refused
-    ]:
-        before, control.value = view.value, value
-        assert view.value != before, (control.description, value)
-        assert "hole:" in view.value
-
-
-@pytest.mark.parametrize("version", [7, 8])
-def test_own_photograph_in_both_versions_of_ipywidgets(version):
-    file = io.BytesIO()
-    Image.new("RGB", (80, 90), "red").save(file, "PNG")
-    content = {"content": file.getvalue()}
-    value = {"red.png": content} if version == 7 else (content,)
-    assert widgets._own_photograph(value, 64).shape == (1, 3, 64, 64)
-    assert widgets._own_photograph({} if version == 7 else (), 64) is None
 
 
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}

@@ -24,7 +24,8 @@ def clean(notebook) -> None:
         if cell.cell_type == "code":
             kept = []
             for output in cell.outputs:
-                if WIDGET in output.get("data", {}) or output.get("name") == "stderr":
+                live = output.get("data", {}).pop(WIDGET, None)  # a panel leaves its picture; a progress bar leaves
+                if output.get("name") == "stderr" or (live and not any("image" in kind for kind in output.data)):
                     continue
                 if kept and output.output_type == kept[-1].output_type == "stream":  # printed in several messages
                     kept[-1].text += output.text

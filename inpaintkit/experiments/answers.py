@@ -1,9 +1,12 @@
 """What the records say: the table of a question, the worth of a difference, the verdict of a claim."""
 
+import itertools
 import math
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from inpaintkit import evaluate, fills
@@ -44,27 +47,64 @@ def variants(recorded: Records, question: Question) -> list[Variant]:
     return found
 
 
-def compare(recorded: Records, a: Variant, b: Variant, part: str = "test") -> Interval | None:
+def compare(
+    recorded: Records,
+    a: Variant,
+    b: Variant,
+    part: str = "test",
+    fillers: tuple[str, str] = ("", ""),
+    apart: bool = False,
+) -> Interval | None:
     """The main score of ``a`` minus that of ``b``, paired over the same pictures, over the seeds that both have.
 
-    None if they were not scored on the same pictures and holes, or one was not run.
+    Args:
+        fillers: classic fills that are compared instead of the networks.
+        apart: compare what has other holes, too, and what has other pictures, which cannot be paired.
+
+    A split that is drawn gives each seed test pictures of its own: those of all seeds are then put together. None if
+    the two were not scored on the same pictures and holes, or one was not run.
     """
-    seeds, network = sorted(a.runs.keys() & b.runs.keys()), recorded.paper.network
-    if len({recorded.place(x.runs[s], part, x.holes) for x in (a, b) for s in seeds}) != 1:
+    seeds, places, values = sorted(a.runs.keys() & b.runs.keys()), [], []
+    for seed in seeds:
+        two = [(x.runs[seed], part, x.holes) for x in (a, b)]
+        places.append([recorded.place(*one) for one in two])
+        values.append(
+            [recorded.per_image(*one, f or recorded.paper.network) for one, f in zip(two, fillers, strict=True)]
+        )
+    if not seeds or any(x is None for both in values for x in both):
         return None
-    return records.paired(*([recorded.per_image(x.runs[s], part, x.holes, network) for s in seeds] for x in (a, b)))
+    same = all((one[0] == other[0]) if apart else (one == other) for one, other in places)
+    if not same and not apart:
+        return None
+    ours, others = zip(*values, strict=True)
+    if len({pictures for both in places for pictures, _ in both}) > 1:
+        ours, others = [np.concatenate(ours)], [np.concatenate(others)]
+    return records.paired(ours, others) if same else records.unpaired(ours[0], others[0])
 
 
-def direction(recorded: Records, a: Variant, b: Variant, part: str = "test") -> str:
-    """Lower or higher, if the interval over pictures excludes 0 *and* all seeds, two at least, agree; or why not."""
-    difference = compare(recorded, a, b, part)
+def direction(
+    recorded: Records,
+    a: Variant,
+    b: Variant,
+    part: str = "test",
+    fillers: tuple[str, str] = ("", ""),
+    apart: bool = False,
+) -> str:
+    """Lower or higher, if the interval over pictures excludes 0 *and* all seeds, two at least, agree; or why not.
+
+    The arguments are those of `compare`.
+    """
+    difference = compare(recorded, a, b, part, fillers, apart)
     if difference is None:
         return "not comparable" if a.runs and b.runs else NOT_RUN
-    network, signs, seeds = recorded.paper.network, set(), a.runs.keys() & b.runs.keys()
+    signs, seeds = set(), a.runs.keys() & b.runs.keys()
     if len(seeds) == 1:
         return ONE_SEED
     for seed in seeds:
-        one, other = (recorded.score(x.runs[seed], part, x.holes, network) for x in (a, b))
+        one, other = (
+            recorded.score(x.runs[seed], part, x.holes, filler or recorded.paper.network)
+            for x, filler in zip((a, b), fillers, strict=True)
+        )
         signs.add(math.copysign(1, one - other) if one != other else 0)
     if len(signs) > 1 or math.isnan(difference.low) or difference.low <= 0 <= difference.high:
         return "not told apart"
@@ -82,11 +122,18 @@ def best_fill(recorded: Records, run: str, part: str, holes: str) -> tuple[str, 
     return best, means[best]
 
 
+def mean(recorded: Records, answer: Variant, part: str, filler: str) -> float:
+    """The main score of a filler beside each run of ``answer``, the mean over seeds: they may have other pictures."""
+    return statistics.mean(recorded.score(run, part, answer.holes, filler) for run in answer.runs.values())
+
+
 def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test", "unseen")) -> pd.DataFrame:
     """A question as a table, a row for each variant: the main score on each part (mean ± spread over seeds), the bar
-    and the best fill on the same pictures, the difference from the first variant with its interval.
+    and the best fill on the same pictures, the difference from the first variant with its interval. Where variants
+    have other holes or pictures (`questions.series`), the difference from the best fill instead.
     """
     paper, found = recorded.paper, variants(recorded, question)
+    apart = bool(questions.series(paper, question.id))
     rows = []
     for answer in found:
         row: dict[str, Any] = {"trained": answer.label + answer.mark, "holes": answer.holes}
@@ -96,11 +143,17 @@ def table(recorded: Records, question: Question, parts: tuple[str, ...] = ("test
             if any(math.isnan(v) for v in values):
                 continue
             row[part] = records.per_seed(values)
-            run = next(iter(answer.runs.values()))
-            row[f"{part}: {fills.label(paper.bar)}"] = recorded.score(run, part, answer.holes, paper.bar)
-            best, value = best_fill(recorded, run, part, answer.holes)
+            row[f"{part}: {fills.label(paper.bar)}"] = mean(recorded, answer, part, paper.bar)
+            best, _ = best_fill(recorded, next(iter(answer.runs.values())), part, answer.holes)
+            value = mean(recorded, answer, part, best)
             row[f"{part}: best fill"] = f"{value:.4f} ({fills.label(best)})" if best else "–"
-        if answer is not found[0] and answer.runs and found[0].runs:
+        if apart and answer.runs:
+            best, _ = best_fill(recorded, next(iter(answer.runs.values())), "test", answer.holes)
+            how = {"part": "test", "fillers": ("", best)}
+            difference = compare(recorded, answer, answer, **how)
+            said = direction(recorded, answer, answer, **how)
+            row["difference from best fill"] = said if difference is None else f"{_signed(difference)}: {said}"
+        elif answer is not found[0] and answer.runs and found[0].runs:
             difference = compare(recorded, answer, found[0])
             verdict = direction(recorded, answer, found[0])
             row["difference on test"] = verdict if difference is None else f"{_signed(difference)}: {verdict}"
@@ -145,7 +198,10 @@ class Worth:
 
 def worth(recorded: Records, changed: dict) -> Worth:
     """What some changed parameters of the demo are worth on test."""
-    base, other = variants(recorded, Question("worth", "", {"demo": {}, "changed": changed}))
+    return _worth(recorded, *variants(recorded, Question("worth", "", {"demo": {}, "changed": changed})))
+
+
+def _worth(recorded: Records, base: Variant, other: Variant) -> Worth:
     network, seeds = recorded.paper.network, sorted(base.runs.keys() & other.runs.keys())
     if not seeds:
         return Worth("", "", None, NOT_RUN)
@@ -176,46 +232,110 @@ def claims(recorded: Records) -> list[Verdict]:
     """Every claim of a work, tested. Raises ValueError for an entry that is no claim."""
     found = []
     for entry in questions.table(recorded.paper).get("claims", []):
-        if not {"text", "verdict"} <= entry.keys() or not {"below", "above", "changed"} & entry.keys():
-            raise ValueError(
-                f"a claim of {recorded.paper.id} needs text, verdict, and below, above or changed: {entry}."
-            )
-        verdict, why = (_beside if {"below", "above"} & entry.keys() else _changed)(recorded, entry)
+        kind = next((key for key in TESTS if key in entry), None)
+        if kind is None or not {"text", "verdict"} <= entry.keys():
+            raise ValueError(f"a claim of {recorded.paper.id} needs text, verdict, and {' or '.join(TESTS)}: {entry}.")
+        verdict, why = TESTS[kind](recorded, entry)
         found.append(Verdict(entry["text"], entry["verdict"], verdict, why))
     return found
 
 
+def _asked(recorded: Records, entry: dict) -> dict[str, Variant]:
+    """What a claim is about: the variants of its ``question``, or the demo and what it has ``changed``."""
+    question = Question("claim", "", {"demo": {}, "changed": entry.get("changed", {})})
+    if "question" in entry:
+        question = questions.questions(recorded.paper)[entry["question"]]
+    return {one.label: one for one in variants(recorded, question)}
+
+
 def _beside(recorded: Records, entry: dict) -> tuple[str, str]:
-    """Is the main score of the demo (or a change of it) below or above a fill's, with every seed and the interval?"""
-    (demo,) = variants(recorded, Question("claim", "", {"demo": entry.get("changed", {})}))
-    if len(demo.runs) < 2:
-        return "not tested", ONE_SEED if demo.runs else NOT_RUN
-    paper, part, below = recorded.paper, entry.get("part", "test"), "below" in entry
-    fill = entry["below" if below else "above"]
-    scores = {s: recorded.score(run, part, demo.holes, paper.network) for s, run in demo.runs.items()}
-    run = next(iter(demo.runs.values()))
-    limit = recorded.score(run, part, demo.holes, fill)
-    network = [recorded.per_image(r, part, demo.holes, paper.network) for r in demo.runs.values()]
-    difference = records.paired(network, [recorded.per_image(run, part, demo.holes, fill)])
+    """Is the main score of a network below or above a fill's, with every seed and the interval?"""
+    one, part = _asked(recorded, entry)[entry.get("of", "changed")], entry.get("part", "test")
+    if not one.runs:
+        return "not tested", NOT_RUN
+    fill, sign = (entry["below"], -1) if "below" in entry else (entry["above"], 1)
+    difference = compare(recorded, one, one, part, ("", fill))
     if difference is None:
         return "not tested", f"{fill} was not scored on the same pictures"
-    if below:
-        holds = all(score < limit for score in scores.values()) and difference.high < 0
-    else:
-        holds = all(score > limit for score in scores.values()) and difference.low > 0
-    numbers = ", ".join(f"{score:.4f}" for score in scores.values())
-    return ("holds" if holds else "does not hold"), f"{numbers} against {limit:.4f}; {_signed(difference)}{demo.mark}"
+    scores, limits = (
+        [recorded.score(run, part, one.holes, filler) for run in one.runs.values()]
+        for filler in (recorded.paper.network, fill)
+    )
+    numbers, limit = ([f"{x:.4f}" for x in values] for values in (scores, limits))
+    why = f"{', '.join(numbers)} against {', '.join(dict.fromkeys(limit))}; {_signed(difference)}{one.mark}"
+    if len(one.runs) < 2:
+        return "not tested", f"{ONE_SEED}: {why}"
+    every = all(sign * (score - limit) > 0 for score, limit in zip(scores, limits, strict=True))
+    return ("holds" if every and min(sign * difference.low, sign * difference.high) > 0 else "does not hold"), why
 
 
-def _changed(recorded: Records, entry: dict) -> tuple[str, str]:
+def _moved(recorded: Records, entry: dict) -> tuple[str, str]:
     """Does a change of parameters move the main score in the direction that the claim says?"""
-    base, other = variants(recorded, Question("claim", "", {"demo": {}, "changed": entry["changed"]}))
-    said = direction(recorded, other, base)
-    if said in (NOT_RUN, ONE_SEED):
-        return "not tested", said
+    asked = _asked(recorded, entry)
+    base, other = asked[entry.get("than", "demo")], asked[entry.get("of", "changed")]
+    said, why = direction(recorded, other, base), str(_worth(recorded, base, other))
+    if said not in ("lower", "higher", "not told apart"):
+        return "not tested", why
     moved = said in ("lower", "higher")
     holds = said == entry["is"] or (entry["is"] == "different" and moved)
-    return "holds" if holds else "does not hold" if moved else "not shown", str(worth(recorded, entry["changed"]))
+    return "holds" if holds else "does not hold" if moved else "not shown", why
+
+
+def _highest(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Is one line of a question above all others, at each of its values? The ``filler`` is the network, or a fill."""
+    lines = _lines(recorded, entry)
+    ours = lines.pop(entry["highest"])
+    return _all_higher(recorded, [pair for other in lines.values() for pair in zip(ours, other, strict=True)], entry)
+
+
+def _rises(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Does one line of a question rise from each of its values to the next?"""
+    line = _lines(recorded, entry)[entry["rises"]]
+    return _all_higher(recorded, [(after, before) for before, after in itertools.pairwise(line)], entry)
+
+
+def _lines(recorded: Records, entry: dict) -> dict[str, list[Variant]]:
+    asked = _asked(recorded, entry)
+    series = questions.series(recorded.paper, entry["question"])
+    return {name: [asked[label] for label in labels.values()] for name, labels in series.items()}
+
+
+def _all_higher(recorded: Records, pairs: list[tuple[Variant, Variant]], entry: dict) -> tuple[str, str]:
+    fillers = (entry.get("filler", ""),) * 2
+    found = [direction(recorded, a, b, "test", fillers, apart=True) for a, b in pairs]
+    for untested in (NOT_RUN, ONE_SEED, "not comparable"):
+        if untested in found:
+            return "not tested", untested
+    (a, b), counts = pairs[-1], ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
+    last = compare(recorded, a, b, "test", fillers, apart=True)
+    why = (
+        f"of {len(found)} differences: {counts}; {a.label}, minus {b.label}: {last and _signed(last)}{a.mark or b.mark}"
+    )
+    return "holds" if set(found) == {"higher"} else "does not hold" if "lower" in found else "not shown", why
+
+
+def _first(recorded: Records, entry: dict) -> tuple[str, str]:
+    """Is the mean of the first test pictures another one than that of the others?"""
+    one, n = _asked(recorded, entry)[entry["of"]], entry["first"]
+    values = [recorded.per_image(run, "test", one.holes, recorded.paper.network) for run in one.runs.values()]
+    if len(values) < 2:
+        return "not tested", ONE_SEED if values else NOT_RUN
+    parts = zip(*(np.split(x, [n]) for x in values if x is not None), strict=True)
+    few, others = (np.concatenate(part) for part in parts)
+    difference = records.unpaired(few, others)
+    shown = difference.low > 0 or difference.high < 0
+    return "holds" if shown else "not shown", f"{few.mean():.4f} against {others.mean():.4f}; {_signed(difference)}"
+
+
+TESTS = {  # what a claim must have one of, and what tests it
+    "below": _beside,
+    "above": _beside,
+    "is": _moved,
+    "highest": _highest,
+    "rises": _rises,
+    "first": _first,
+    "untested": lambda recorded, entry: ("not tested", entry["untested"]),
+}
 
 
 def stamp(recorded: Records) -> str:

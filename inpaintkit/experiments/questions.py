@@ -8,9 +8,9 @@ from typing import Any
 
 from inpaintkit import runtime
 from inpaintkit.contracts import Paper, Question
-from inpaintkit.parameters import Training, nearest
+from inpaintkit.parameters import SHIPPED, Training, nearest
 
-KEYS = {"text", "variants", "over", "seeds", "profile", "scores"}
+KEYS = {"text", "given", "variants", "over", "seeds", "profile", "scores"}
 
 
 @cache
@@ -21,31 +21,58 @@ def table(paper: Paper) -> dict[str, Any]:
 
 
 def questions(paper: Paper) -> dict[str, Question]:
-    """The questions of a work, by name. Raises ValueError for an entry that is none."""
+    """The questions of a work, by name: ``variants``, each of them at all values of ``over``, and what is ``given`` in
+    all runs. Raises ValueError for an entry that is none.
+    """
     found = {}
     for name, entry in table(paper).get("questions", {}).items():
         if not {"text"} <= entry.keys() <= KEYS or not entry.keys() & {"variants", "over"}:
             raise ValueError(f"question {name!r} of {paper.id} needs text, and variants or over.")
-        variants = dict(entry.get("variants", {}))
-        for values in itertools.product(*entry.get("over", {}).values()) if "over" in entry else ():
-            changes = dict(zip(entry["over"], values, strict=True))
-            variants[", ".join(f"{k} {v}" for k, v in changes.items())] = changes
+        over, variants = entry.get("over", {}), {}
+        for label, own in entry.get("variants", {"": {}}).items():
+            for values in itertools.product(*over.values()):
+                changes = dict(zip(over, values, strict=True))
+                variants[_label(label, changes)] = entry.get("given", {}) | own | changes
         optional = {key: entry[key] for key in ("profile",) if key in entry}
         optional |= {key: tuple(entry[key]) for key in ("seeds", "scores") if key in entry}
         found[name] = Question(name, entry["text"], variants, **optional)
     return found
 
 
-def select(paper: Paper, names: str, profile: str = "demo") -> list[Question]:
-    """The questions that ``names`` chooses: "none", "all" (those of the profile), or names separated by commas.
+def _label(label: str, changes: dict[str, Any]) -> str:
+    return ", ".join([label] * bool(label) + [f"{name} {value}" for name, value in changes.items()])
 
+
+def series(paper: Paper, question: str) -> dict[str, dict[float, str]]:
+    """A question that has variants ``over`` the values of one parameter, as lines of a figure: {variant: {value: label
+    of the run}}. Empty for any other question.
+    """
+    entry = table(paper).get("questions", {}).get(question, {})
+    if "variants" not in entry or len(entry.get("over", {})) != 1:
+        return {}
+    ((name, values),) = entry["over"].items()
+    return {label: {value: _label(label, {name: value}) for value in values} for label in entry["variants"]}
+
+
+def fetched(question: Question) -> bool:
+    """Does a variant name a data set that does not come with the kit?"""
+    named = (changes.get("dataset", SHIPPED[0]) for changes in question.variants.values())
+    return any(dataset.partition(":")[0] not in SHIPPED for dataset in named)
+
+
+def select(paper: Paper, names: str, profile: str = "demo") -> list[Question]:
+    """The questions that ``names`` chooses: "none", "all", or names separated by commas.
+
+    All are those of the profile; of the demo, those whose data come with the kit.
     Raises ValueError for an unknown one, with the nearest name.
     """
     known = questions(paper)
     if names in ("", "none"):
         return []
     if names == "all":
-        return [q for q in known.values() if (q.profile == "paper") == (profile == "paper")]
+        if profile == "paper":
+            return [q for q in known.values() if q.profile == "paper"]
+        return [q for q in known.values() if q.profile != "paper" and not fetched(q)]
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         if name not in known:

@@ -7,7 +7,7 @@ x epoch x score) and images.npz (the main score of every picture).
 
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,10 +105,13 @@ def interval(values: ArrayLike, resamples: int = 2000) -> Interval:
         return Interval(mean, math.nan, math.nan, len(known))
     if np.ptp(known) == 0:
         return Interval(mean, mean, mean, len(known))
-    result = stats.bootstrap(
-        (known,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0), batch=200
-    )
-    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(known))
+    return Interval(mean, *_bootstrap((known,), np.mean, resamples), len(known))
+
+
+def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Callable, resamples: int = 2000) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    found = stats.bootstrap(samples, statistic, n_resamples=resamples, method="percentile", rng=rng, batch=200)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def paired(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> Interval | None:
@@ -121,6 +124,12 @@ def paired(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> In
     if not complete or len({len(x) for x in (*ours, *others)}) != 1:
         return None
     return interval(np.mean(ours, 0, dtype=float) - np.mean(others, 0, dtype=float))
+
+
+def unpaired(a: np.ndarray, b: np.ndarray) -> Interval:
+    """The difference of two means, a - b, over different pictures (n,) and (m,), at least two of each."""
+    low, high = _bootstrap((a, b), lambda x, y, axis: x.mean(axis) - y.mean(axis))
+    return Interval(float(a.mean() - b.mean()), low, high, len(a) + len(b))
 
 
 def per_seed(values: Sequence[float]) -> str:

@@ -6,15 +6,13 @@ import math
 import runpy
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
 from inpaintkit import evaluate, fills, papers, runtime, shipped
 from inpaintkit.contracts import Paper, Question
-from inpaintkit.experiments import answers, questions, records
+from inpaintkit.experiments import answers, figures, questions, records
 from inpaintkit.experiments.records import Records
-from inpaintkit.parameters import READINGS
+from inpaintkit.parameters import READINGS, SHIPPED
 
 EARLIER = """Made before today's form of records, on parts of the real data sets: with a package that had uncommitted
 changes, and without values of single pictures, so that no interval can be given and no claim rests on them. Readings
@@ -46,6 +44,7 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
         markdown(_setup(paper)),
         *_section("Reported numbers", reported(paper)),
         *_section("Claims", _claims(recorded)),
+        *_figures(recorded),
         "## Questions",
         "Main score: mean ± standard deviation over seeds. Differences: mean over the same pictures, with a 95 % "
         "interval (bootstrap); *lower* and *higher* are said if the interval excludes 0 and all seeds, at least two, "
@@ -110,46 +109,52 @@ def _claims(recorded: Records) -> pd.DataFrame:
 
 
 def _question(recorded: Records, question: Question) -> list[str]:
-    heading = f"### {question.text}"
-    if question.profile != "demo":
-        runs = len(question.variants) * len(question.seeds)
-        return [heading, f"{runs} runs of the profile `{question.profile}`: `make grid PROFILE={question.profile}`. "
-                "Not run yet."]  # fmt: skip
-    table = answers.table(recorded, question)
-    if (table["seeds"] == answers.NOT_RUN).all():
-        return [heading, f"Not run: `make effects PAPER={recorded.paper.id} QUESTION={question.id}`."]
-    if sum(table["seeds"] != answers.NOT_RUN) < 2:  # nothing to compare yet
-        return [heading, markdown(table), f"The rest: `make effects PAPER={recorded.paper.id} QUESTION={question.id}`."]
-    figure = folder() / "figures" / f"{recorded.paper.id}-{question.id}.svg"
-    dots(recorded, question, figure)
-    return [heading, markdown(table), f"![{question.text} A dot for each seed.](figures/{figure.name})"]
+    paper, heading = recorded.paper, f"### {question.text}"
+    table, command = answers.table(recorded, question), _command(paper, question)
+    here = table["seeds"] != answers.NOT_RUN
+    if not here.any():
+        return [heading, f"Not run: {command}."]
+    parts, runs = (
+        [heading, markdown(table)],
+        [run for a in answers.variants(recorded, question) for run in a.runs.values()],
+    )
+    rows = recorded.runs[recorded.runs["run"].isin(runs)]
+    fetched = rows[~rows["data"].str.partition(":")[0].isin(SHIPPED)]
+    if len(fetched):
+        counts = dict.fromkeys(fetched["data"] + ": " + fetched["counts"])
+        drawn = (fetched.groupby("data")["training pictures"].nunique() > 1).any()
+        own = " Each seed draws its own training and test pictures, which adds to the spread over seeds." * bool(drawn)
+        parts.append(f"Pictures: {'; '.join(counts)}.{own}")
+    if not here.all():
+        parts.append(f"The rest: {command}.")
+    if here.sum() > 1 and not questions.series(paper, question.id):  # those have figures of their own
+        figure = folder() / "figures" / f"{paper.id}-{question.id}.svg"
+        figures.dots(recorded, question, figure)
+        parts.append(f"![{question.text} A dot for each seed.](figures/{figure.name})")
+    return parts
 
 
-def dots(recorded: Records, question: Question, path: Path) -> None:
-    """A row for each variant, a dot for each seed, and marks for the bar and the best fill on the same pictures."""
-    paper, found = recorded.paper, [a for a in answers.variants(recorded, question) if a.runs]
-    figure = Figure(figsize=(7, 0.8 + 0.4 * len(found)), layout="constrained")
-    axes = figure.subplots()
-    for row, answer in enumerate(found):
-        values = [recorded.score(run, "test", answer.holes, paper.network) for run in answer.runs.values()]
-        axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.7, label=None if row else "network")
-        run = next(iter(answer.runs.values()))
-        best, value = answers.best_fill(recorded, run, "test", answer.holes)
-        bar = recorded.score(run, "test", answer.holes, paper.bar)
-        axes.plot([bar], [row], "|", color="C1", markersize=18, label=None if row else fills.label(paper.bar))
-        if best:
-            axes.plot([value], [row], "|", color="C2", markersize=18, label=None if row else "best classic fill")
-    axes.set_yticks(range(len(found)), [answer.label for answer in found])
-    axes.invert_yaxis()
-    axes.margins(y=0.2)
-    axes.locator_params(axis="x", nbins=5)
-    axes.set_xlabel(f"{evaluate.SCORES[paper.scores[0]].label}, test")
-    axes.grid(alpha=0.3, axis="x")
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    style = {"svg.hashsalt": "inpaintkit", "svg.fonttype": "none"}  # the same file each time, with text as text
-    with matplotlib.rc_context(style), runtime.atomic_write(path) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
+def _command(paper: Paper, question: Question) -> str:
+    """What runs a question; what needs other data than the kit's is planned first."""
+    target = "grid" if question.profile == "paper" or questions.fetched(question) else "effects"
+    return f"`make {target} PAPER={paper.id} QUESTION={question.id}`"
+
+
+def _figures(recorded: Records) -> list[str]:
+    """The figures of a work as its [[figures]] describe them: drawn from the records, or why they are not."""
+    parts, paper = [], recorded.paper
+    for number, entry in enumerate(questions.table(paper).get("figures", []), 1):
+        parts.append(f"### {entry['text']}")
+        if "missing" in entry:
+            parts.append(f"Not shown: {entry['missing']}.")
+            continue
+        path = folder() / "figures" / f"{paper.id}-paper-{number}.svg"
+        words = (figures.epochs if "epochs" in entry else figures.lines)(recorded, entry, path)
+        if words:
+            parts += [f"![{entry['text']}. {words}](figures/{path.name})", f"*{words}*"]
+        else:
+            parts.append(f"Not run: {_command(paper, questions.questions(paper)[entry['question']])}.")
+    return ["## The paper's figures, drawn from our runs", *parts] if parts else []
 
 
 def _surveys(paper: Paper) -> list[str]:

@@ -29,6 +29,18 @@ def _open(answer) -> bool:
     return answer is None or answer is ... or any(_open(part) for part in parts)
 
 
+def guessed(guess: float | str | None, measured: float | str, factor: float = 1.25) -> str:
+    """What became of a prediction, in words: "your guess 0.5, measured 0.59: close". A number is close within
+    ``factor`` of the measured one; a text is right or not."""
+    if guess is None:
+        return f"measured {measured if isinstance(measured, str) else f'{measured:.3g}'}; not guessed"
+    if isinstance(measured, str) or isinstance(guess, str):
+        return f"your guess {guess}, measured {measured}: {'right' if guess == measured else 'not this one'}"
+    close = measured / factor <= guess <= measured * factor
+    verdict = "close" if close else "too high" if guess > measured else "too low"
+    return f"your guess {guess:g}, measured {measured:.3g}: {verdict}"
+
+
 def solved(verdict: str) -> bool:
     """Whether a text of `check` says that an exercise is solved."""
     return verdict.endswith(": correct")

@@ -1,0 +1,396 @@
+"""Explorers: paint a hole, move a slider, and see at once what fills and trained networks make of it."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython import get_ipython
+from IPython.display import Image, display
+from skimage.metrics import structural_similarity
+
+from inpaintkit import data, fills, masking, metrics, runtime, viz
+from inpaintkit.apps import photos
+from inpaintkit.apps.panel import Panel, Tile, check, choice, plot, png, slider
+from inpaintkit.apps.repair import repair
+from inpaintkit.contracts import Filler
+
+QUICK = ("ring", "harmonic", "biharmonic", "telea")
+SLOW = ("patch", "frequency")
+OWN = "your own photograph"
+SHAPES = {"paint it": None, "square": 0.3, "strokes": 0.3, "text": 0.15, "lost pixels": 0.5}
+PREVIEW = 1024  # pixels of the longer side of a photograph, as it is shown
+
+
+class Around(Filler):
+    """A network that draws one square, for any hole that fits into it: the whole square is hidden from the network.
+
+    The square lies in the middle, where such networks are trained, or as near to it as the hole allows.
+    """
+
+    def __init__(self, filler: Filler):
+        self.filler, self.id, self.label = filler, filler.id, filler.label
+        self.side = filler.side if hasattr(filler, "side") else filler.net.side  # None: any hole
+
+    def square(self, mask: torch.Tensor) -> torch.Tensor:
+        """The square that is hidden for a hole (1, 1, H, W). Raises ValueError if the hole does not fit."""
+        height, width = mask.shape[-2:]
+        top, left, bottom, right = masking.bounding_box(mask)[0].tolist()
+        if bottom - top > self.side or right - left > self.side:
+            raise ValueError(
+                f"takes holes within {self.side}x{self.side} pixels; yours needs {bottom - top}x{right - left}"
+            )
+        first = [
+            min(max((length - self.side) // 2, end - self.side, 0), start, length - self.side)
+            for start, end, length in ((top, bottom, height), (left, right, width))
+        ]
+        square = torch.zeros_like(mask)
+        square[..., first[0] : first[0] + self.side, first[1] : first[1] + self.side] = True
+        return square
+
+    def accepts(self, shape, mask):
+        try:
+            return self.filler.accepts(shape, mask if self.side is None else self.square(mask))
+        except ValueError as error:
+            return str(error)
+
+    def __call__(self, masked, mask):
+        square = mask if self.side is None else self.square(mask)
+        return self.filler(masking.apply(masked, square), square)
+
+
+class Cover(Panel):
+    """Paint a hole on a picture; every filler answers with its picture and its hole MSE.
+
+    Args:
+        pictures: {name: (C, H, W) in [0, 1]}, all to choose from.
+        fillers: what answers at once; networks that draw one square take any hole that fits into it.
+        slow: what answers on request.
+        hole: the first hole, (1, 1, H, W); None: a square in the middle.
+        scan: also draw a row of pixels through the hole.
+    """
+
+    choosing = ("picture", "shape")
+
+    def __init__(
+        self,
+        pictures: dict[str, torch.Tensor],
+        fillers: Sequence[Filler],
+        slow: Sequence[Filler] = (),
+        hole: torch.Tensor | None = None,
+        scan: bool = False,
+    ):
+        self.pictures, self.slow, self.scan = {n: x[None].cpu() for n, x in pictures.items()}, slow, scan
+        self.fillers = [Around(one) if hasattr(one, "net") else one for one in fillers]
+        size = next(iter(pictures.values())).shape[-1]
+        self.hole = masking.square(1, size, size // 3, (0.5, 0.5)) if hole is None else hole.cpu()
+        controls = [choice("picture", "picture", pictures), choice("shape", "hole", SHAPES)]
+        controls += [check("error", "show the error, x 3")]
+        controls += [slider("row", "row of the curve", size // 2, 0, size - 1)] if scan else []
+        super().__init__(controls, extras=[one.label for one in slow], paints=True, opens=True)
+
+    def choose(self, values, changed):
+        if "picture" in changed:
+            if values["picture"] not in self.pictures:
+                raise ValueError("Open a photograph of your own first, below the picture.")
+            self.picture = self.pictures[values["picture"]]
+        amount = SHAPES[values["shape"]]
+        if "shape" in changed and amount:
+            kind = "pixels" if values["shape"] == "lost pixels" else values["shape"]
+            size = self.picture.shape[-1]
+            self.hole = masking.draw(kind, 1, size, runtime.generator(len(kind)), amount)
+
+    def opened(self, pixels, name):
+        size = self.picture.shape[-1]
+        side = min(pixels.shape[:2])
+        top, left = ((length - side) // 2 for length in pixels.shape[:2])
+        square = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)[None].float() / 255
+        self.picture = torch.nn.functional.interpolate(square, size, mode="area" if side > size else "nearest")
+        if self.pictures[next(iter(self.pictures))].shape[1] == 1:
+            self.picture = self.picture.mean(1, keepdim=True)
+
+    def answer(self, values):
+        self.filled, tiles = {}, []
+        for filler in self.fillers:
+            tiles.append(self._tile(filler, values["error"]))
+        errors = [error for _, error in tiles if error is not None]
+        for tile, error in tiles:
+            yield Tile(tile.label, tile.picture, tile.note, best=error is not None and error == min(errors))
+        if self.scan:
+            yield self._scan(int(values["row"]))
+
+    def extra(self, number, values):
+        return self._tile(self.slow[number], values["error"])[0]
+
+    def _tile(self, filler: Filler, show_error: bool) -> tuple[Tile, float | None]:
+        masked = masking.apply(self.picture, self.hole)
+        if problem := filler.accepts(tuple(self.picture.shape), self.hole):
+            return Tile(filler.label, masked[0], problem), None
+        full = masking.composite(self.picture, filler(masked, self.hole), self.hole)
+        self.filled[filler.label] = full
+        error = metrics.mse(full, self.picture, self.hole).item()
+        shown = (3 * (full - self.picture).abs()).clamp(max=1) if show_error else full
+        return Tile(filler.label, shown[0], f"hole MSE {error:.4f}"), error
+
+    def _scan(self, row: int) -> Tile:
+        figure, axes = plt.subplots(figsize=(3.6, 2))
+        hidden = self.hole[0, 0, row]
+        axes.fill_between(range(len(hidden)), 0, 1, where=hidden, color=viz.FRAME, alpha=0.4, step="mid", linewidth=0)
+        for label, picture in ({"truth": self.picture} | self.filled).items():
+            axes.plot(picture[0, picture.shape[1] // 2, row], color=viz.COLOURS.get(label), label=label, linewidth=1)
+        axes.set(xlabel=f"column, in row {row}", ylim=(0, 1))
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        return Tile("one row of pixels", plot(figure), "yellow: hidden")
+
+
+def holes(pictures: dict[str, torch.Tensor] | None = None, size: int = 128) -> Panel:
+    """Notebook 00: paint a hole on a photograph; classic fills answer, with a curve through the hole."""
+    return Cover(pictures or photographs(size), fills.fills(*QUICK), fills.fills(*SLOW), scan=True)
+
+
+def cover(images: torch.Tensor, fillers: Iterable[Filler], hole: torch.Tensor | None = None) -> Panel:
+    """Notebooks 01 and 03: cover any part of a face (B, C, H, W); classic fills and networks answer."""
+    return Cover(_numbered(images), [*fills.fills("harmonic", "biharmonic"), *fillers], fills.fills(*SLOW), hole)
+
+
+def photographs(size: int) -> dict[str, torch.Tensor]:
+    """The middle of every photograph that ships with other packages, at twice the scale: {name: (3, size, size)}."""
+    windows = {}
+    for name in dict.fromkeys(row["photograph"] for row in data.regions()):
+        whole = data.photograph(name)
+        side = min(2 * size, *whole.shape[1:])
+        y, x = ((length - side) // 2 for length in whole.shape[1:])
+        window = whole[None, :, y : y + side, x : x + side].float() / 255
+        windows[name] = torch.nn.functional.interpolate(window, size, mode="area")[0]
+    return dict(sorted(windows.items(), key=lambda item: item[0] != "chelsea"))  # the cat first
+
+
+def _numbered(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {f"picture {i}": image for i, image in enumerate(images)}
+
+
+class Window(Panel):
+    """Notebook 00: SSIM of an unrepaired picture and of a soft repair, with a window of any size.
+
+    ``pictures``: {name: {label: (C, H, W)}}, the first label the truth.
+    """
+
+    def __init__(self, pictures: dict[str, dict[str, torch.Tensor]]):
+        self.pictures = pictures
+        size = next(iter(next(iter(pictures.values())).values())).shape[-1]
+        controls = [
+            choice("picture", "picture", pictures),
+            slider("window", "side of the window", 11, 3, size // 2 * 2 - 1, 2),
+        ]
+        super().__init__(controls)
+
+    def answer(self, values):
+        (label, truth), *others = self.pictures[values["picture"]].items()
+        yield Tile(label, truth)
+        tiles = []
+        for name, picture in others:
+            score, everywhere = structural_similarity(
+                picture.double().numpy(), truth.double().numpy(), win_size=int(values["window"]), channel_axis=0,
+                data_range=1, full=True,
+            )  # fmt: skip
+            tiles.append((name, picture, score, torch.from_numpy(everywhere).float().mean(0, keepdim=True)))
+        best = max(score for *_, score, _ in tiles)
+        for name, picture, score, everywhere in tiles:
+            yield Tile(name, picture, f"SSIM {score:.3f}", best=score == best)
+            yield Tile(f"{name}: map", everywhere, "white is 1")
+
+
+def window(truth: torch.Tensor, candidates: dict[str, torch.Tensor]) -> Panel:
+    """A slider for SSIM's window: ``truth`` and each of the ``candidates`` (B, C, H, W)."""
+    return Window(
+        {f"picture {i}": {"truth": x} | {name: c[i] for name, c in candidates.items()} for i, x in enumerate(truth)}
+    )
+
+
+class Walk(Panel):
+    """Notebook 02: from the code of one face to that of another, and along the directions in which codes differ most.
+
+    ``decode`` takes a code (1, latent), ``codes`` (N, latent) are those of the ``images`` (N, C, H, W); the directions
+    are the principal components of ``codes``.
+    """
+
+    def __init__(self, decode: Callable, codes: torch.Tensor, images: torch.Tensor, directions: int = 4):
+        self.decode, self.codes, self.images = decode, codes, images.cpu()
+        self.middle = codes.mean(0)
+        _, spread, axes = torch.linalg.svd(codes - self.middle, full_matrices=False)
+        self.axes = axes[:directions] * spread[:directions, None] / len(codes) ** 0.5  # one standard deviation each
+        names = list(_numbered(images))
+        controls = [choice("a", "from", names), choice("b", "to", names, names[1])]
+        controls += [slider("t", "share of the way", 0.5, 0, 1, 0.05)]
+        controls += [slider(f"d{i}", f"direction {i + 1}", 0, -3, 3, 0.25, " sd") for i in range(directions)]
+        super().__init__(controls)
+
+    @torch.no_grad()
+    def answer(self, values):
+        a, b = (int(values[end].split()[1]) for end in "ab")
+        t, code = values["t"], torch.lerp(self.codes[a], self.codes[b], values["t"])
+        for i, axis in enumerate(self.axes):
+            code = code + values[f"d{i}"] * axis
+        yield Tile("from", self.images[a])
+        yield Tile("decoded", self.decode(code[None])[0].cpu(), f"{t:.0%} of the way")
+        yield Tile("to", self.images[b])
+        yield Tile("pixels mixed", torch.lerp(self.images[a], self.images[b], t), "no network")
+
+
+class Move(Panel):
+    """Notebook 02: a hole moves over a face, and the code and the restored face follow.
+
+    ``encode`` takes masked pictures (1, C, H, W) and returns codes, ``decode`` the reverse.
+    """
+
+    def __init__(self, encode: Callable, decode: Callable, images: torch.Tensor, side: int):
+        self.encode, self.decode, self.images, self.side = encode, decode, images.cpu(), side
+        last = images.shape[-1] - side
+        controls = [choice("face", "face", _numbered(images)), slider("row", "row of the hole", last // 2, 0, last)]
+        super().__init__([*controls, slider("column", "column", last // 2, 0, last)])
+
+    @torch.no_grad()
+    def answer(self, values):
+        face = self.images[int(values["face"].split()[1])][None]
+        hole, (row, column) = (
+            torch.zeros_like(face[:, :1], dtype=torch.bool),
+            (int(values[n]) for n in ("row", "column")),
+        )
+        hole[..., row : row + self.side, column : column + self.side] = True
+        masked = masking.apply(face, hole, "black")
+        code, whole = self.encode(masked)[0], self.encode(face)[0]
+        drawn = self.decode(code[None])
+        full = masking.composite(face, drawn, hole)
+        yield Tile("masked", masked[0])
+        yield Tile("decoded", drawn[0], "the whole picture, redrawn")
+        yield Tile("composite", full[0], f"hole MSE {metrics.mse(full, face, hole).item():.4f}")
+        yield Tile("truth", face[0])
+        moved = ((code - whole).norm() / whole.norm()).item()
+        figure, axes = plt.subplots(figsize=(3.6, 1.6))
+        axes.plot(whole.cpu(), color="black", linewidth=1, label="without hole")
+        axes.plot(code.cpu(), color=viz.COLOURS["VAE"], linewidth=1, label="with it")
+        axes.set(xlabel="number of the code", ylabel="mean")
+        axes.legend(fontsize=7, frameon=False)
+        yield Tile("the code", plot(figure), f"moved by {moved:.0%} of its length")
+
+
+class Levels(Panel):
+    """Notebook 04: a share of all pixels is lost; networks and fills answer with their NMSE."""
+
+    def __init__(self, images: torch.Tensor, fillers: Sequence[Filler], p: float = 0.8):
+        self.images, self.fillers = images.cpu(), fillers
+        controls = [choice("picture", "picture", _numbered(images))]
+        controls += [slider("p", "lost pixels", round(100 * p), 5, 95, 5, " %"), slider("seed", "seed", 0, 0, 20)]
+        super().__init__(controls)
+
+    def answer(self, values):
+        image = self.images[int(values["picture"].split()[1])][None]
+        hole = masking.pixels(1, image.shape[-1], values["p"] / 100, runtime.generator(int(values["seed"])))
+        masked, tiles = masking.apply(image, hole), []
+        yield Tile("what is left", masked[0])
+        for filler in self.fillers:
+            full = masking.composite(image, filler(masked, hole), hole)
+            tiles.append((filler.label, full, metrics.nmse(full, image).item()))
+        best = min(score for *_, score in tiles)
+        for label, full, score in tiles:
+            yield Tile(label, full[0], f"NMSE {score:.4f}", best=score == best)
+        yield Tile("truth", image[0])
+
+
+class Photograph(Panel):
+    """A photograph at its own size: paint a hole, choose a method, save the result.
+
+    Opened in the browser it has at most 1024 pixels on its longer side. With a ``path`` the full size is repaired, and
+    the result is also written to ``save``.
+    """
+
+    choosing = ("method",)
+
+    def __init__(self, methods: dict[str, Filler], path: str | Path | None = None, save: str | Path | None = None):
+        self.methods, self.save, self.photo = methods, save, None
+        if path:
+            self.photo = photos.open_photo(path)
+            self._take(self.photo.pixels)
+        else:
+            self._take(data.photograph("chelsea").permute(1, 2, 0).numpy())
+        super().__init__([choice("method", "method", methods)], paints=True, opens=True, saves=True)
+
+    def _take(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels.reshape(*pixels.shape[:2], -1)
+        whole = torch.from_numpy(self.pixels).permute(2, 0, 1)[None].float() / 255
+        scale = min(1, PREVIEW / max(whole.shape[-2:]))
+        size = [max(1, round(length * scale)) for length in whole.shape[-2:]]
+        self.picture = torch.nn.functional.interpolate(whole, size, mode="area")
+        self.hole = torch.zeros(1, 1, *size, dtype=torch.bool)
+        height, width = size
+        self.hole[..., height // 2 : height // 2 + height // 8, width // 3 : width // 3 + width // 6] = True
+
+    def opened(self, pixels, name):
+        self.photo = None
+        self._take(pixels)
+
+    def answer(self, values):
+        hole = torch.nn.functional.interpolate(self.hole.float(), self.pixels.shape[:2], mode="nearest")[0, 0] > 0
+        self.result = repair(self.pixels, hole.numpy(), self.methods[values["method"]], progress=False)
+        written = ""
+        if self.photo is not None and self.save:
+            photos.save(self.save, self.result.reshape(self.photo.pixels.shape), self.photo)
+            written = f"written to {self.save}"
+        result = torch.from_numpy(self.result).permute(2, 0, 1)[None].float() / 255
+        self.shown = torch.nn.functional.interpolate(result, self.picture.shape[-2:], mode="area")
+        yield Tile("before", png(masking.apply(self.picture, self.hole, "white")[0]))
+        yield Tile(f"after: {values['method']}", png(self.shown[0]), written)
+
+    def patch(self):
+        top, left, bottom, right = masking.bounding_box(self.hole)[0].tolist()
+        return {"picture": png(self.shown[0, :, top:bottom, left:right]), "top": top, "left": left}
+
+
+def photograph(*networks: Filler, path: str | Path | None = None, save: str | Path | None = None) -> Panel:
+    """Notebooks 00, 03 and 04: repair a photograph of your own with a classic fill or a network."""
+    methods = [*fills.fills("telea", "harmonic", "biharmonic", "navier-stokes"), *networks]
+    return Photograph({one.label: one for one in methods}, path, save)
+
+
+# --- while a network is trained ---------------------------------------------------------------------------------------
+
+
+def live(
+    monitor: Callable[[], dict[str, float]], preview: Callable[[], torch.Tensor]
+) -> Callable[[], dict[str, float]]:
+    """For ``fit(monitor=...)``: shows the scores so far as curves and the same pictures anew after every epoch.
+
+    Without a notebook it prints the scores, a line each epoch.
+    """
+    scores: list[dict[str, float]] = []
+    shown = None
+
+    def after_epoch():
+        nonlocal shown
+        scores.append({name: float(value) for name, value in monitor().items()})
+        if get_ipython() is None:
+            print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
+            return scores[-1]
+        picture = Image(_progress(scores, preview()), format="jpeg", alt="The training so far: scores and pictures")
+        shown = shown or display(picture, display_id=True)
+        shown.update(picture)
+        return scores[-1]
+
+    return after_epoch
+
+
+def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
+    figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
+    name = next(iter(scores[0]))
+    curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
+    curve.set(xlabel="epoch", title=f"{name} {scores[-1][name]:.4f}", yscale="log")
+    row.imshow(
+        torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
+    )
+    row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})
+    plt.close(figure)
+    return buffer.getvalue()
