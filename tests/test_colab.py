@@ -83,7 +83,7 @@ def sources():
 def test_notebooks_import_nothing_that_colab_lacks():
     owners = metadata.packages_distributions()
     tried = sources()
-    assert {"fills", "papers.vae", "apps.widgets"} < tried.keys()
+    assert {"fills", "papers.vae", "apps.photos"} < tried.keys()
     for name, source in tried.items():
         for module in modules_of_others(source) - {"google", "tomli"}:  # Colab's own; for Python 3.10 only
             assert COLAB.keys() & map(canonicalize_name, owners.get(module, [])), f"{name} imports {module}"
