@@ -87,3 +87,11 @@ def test_notebooks_import_nothing_that_colab_lacks():
     for name, source in tried.items():
         for module in modules_of_others(source) - {"google", "tomli"}:  # Colab's own; for Python 3.10 only
             assert COLAB.keys() & map(canonicalize_name, owners.get(module, [])), f"{name} imports {module}"
+
+
+def test_alt_texts_travel_as_metadata():
+    """`Image(alt=...)` is newer than IPython 7.34: one such picture in the first cell ended every notebook on Colab."""
+    for name, source in sources().items():
+        for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func).endswith("Image"):
+                assert "alt" not in {keyword.arg for keyword in call.keywords}, f"{name}: {ast.unparse(call)}"

@@ -104,18 +104,10 @@ def test_a_hole_is_framed_where_it_is(monkeypatch):
 # --- figures that explain ---------------------------------------------------------------------------------------------
 
 
-class OldImage(viz.Image):
-    """What `Image` takes in the IPython of Colab, 7.34: no ``alt``."""
-
-    def __init__(self, data=None, filename=None, format=None, width=None, metadata=None):
-        super().__init__(data, filename=filename, format=format, width=width, metadata=metadata)
-
-
 @pytest.fixture
 def shown(monkeypatch):
     seen = []
     monkeypatch.setattr(viz, "display", seen.append)
-    monkeypatch.setattr(viz, "Image", OldImage)
     return seen
 
 
