@@ -243,7 +243,8 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
-    display(Image(buffer.getvalue(), format="png", width=max(2, 600 // drawn[0].width) * drawn[0].width, alt=alt))
+    width = max(2, 600 // drawn[0].width) * drawn[0].width
+    display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:
@@ -347,7 +348,7 @@ def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", z
             buffer, "PNG", optimize=True
         )
     if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
-        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), alt=alt))
+        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), metadata={"alt": alt}))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
@@ -415,7 +416,8 @@ def recorded(name: str) -> Image | Markdown:
     path = runtime.results_dir() / f"{name}.jpg"
     if not path.exists():
         return Markdown(f"*{name}: no picture recorded yet*")
-    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), alt=f"Recorded pictures of {name}")
+    alt = {"alt": f"Recorded pictures of {name}"}  # `Image(alt=...)` is newer than the IPython of Colab
+    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), metadata=alt)
 
 
 def show_source(thing) -> Markdown:
