@@ -48,11 +48,13 @@ def grid(
     titles: list[str] | None = None,
     save: str | Path | None = None,
     holes: torch.Tensor | None = None,
+    notes: dict[str, Iterable[str]] | None = None,
 ):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``save`` also writes the figure to a file. Without rows there is no figure.
+    bool, are framed in every row; ``notes`` {label: a text per picture} stand in the pictures' corners; ``save`` also
+    writes the figure to a file. Without rows there is no figure.
     """
     if not rows:
         return
@@ -69,6 +71,10 @@ def grid(
         edges = _edges(np.pad(holes[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
         for i in range(len(rows)):
             axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
+    for i, label in enumerate(rows):
+        for j, note in enumerate((notes or {}).get(label, ())):
+            place, box = (j * width + 2, (i + 1) * height - 3), {"facecolor": "white", "linewidth": 0, "pad": 1}
+            axes.text(*place, note, fontsize=7, va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -285,15 +291,17 @@ def curves(
     marks: Iterable[float] = (),
 ):
     """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
-    {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``.
-    Without series there is no figure.
+    {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``. A level "label: words" has
+    the colour of the curve of that label. Without series there is no figure.
     """
     if not series:
         return
     figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
+    drawn = {}
     for label, (x, y, *spread) in series.items():
         marker = "o" if len(x) < 20 else None
         (line,) = axes.plot(x, y, label=label, color=COLOURS.get(label), marker=marker, markersize=3)
+        drawn[label] = line.get_color()
         if spread:
             low, high = ([a + sign * b for a, b in zip(y, spread[0], strict=True)] for sign in (-1, 1))
             axes.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
@@ -302,7 +310,7 @@ def curves(
             y,
             linestyle=("--", ":", "-.")[i % 3],
             linewidth=1.2,
-            color=COLOURS.get(label, f"C{len(series) + i}"),
+            color=COLOURS.get(label) or drawn.get(label.split(":")[0], f"C{len(series) + i}"),
             label=label,
         )
     for x in marks:
@@ -405,6 +413,20 @@ def _cell(value, digits: int) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.{1 if abs(value) >= 10 else digits}f}" if abs(value) < 1e5 else f"{value:.2g}"
     return str(value)
+
+
+def teaser(path: str | Path, pictures: dict[str, torch.Tensor], height: int = 192) -> None:
+    """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`."""
+    size = pictures[next(iter(pictures))].shape[-2:]
+    zoom = max(1, height // size[0])
+    sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 14), "white")
+    pen = PIL.ImageDraw.Draw(sheet)
+    for i, (label, picture) in enumerate(pictures.items()):
+        array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0)
+        tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)
+        sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 14))
+        pen.text((left, 1), label, fill="black")
+    sheet.save(path, "JPEG", quality=60, optimize=True)
 
 
 def recorded(name: str) -> Image | Markdown:
