@@ -404,7 +404,9 @@ def live(
         if get_ipython() is None:
             print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
             return scores[-1]
-        picture = Image(_progress(scores, preview()), format="jpeg", alt="The training so far: scores and pictures")
+        picture = Image(
+            _progress(scores, preview()), format="jpeg", metadata={"alt": "The training so far: scores and pictures"}
+        )
         shown = shown or display(picture, display_id=True)
         shown.update(picture)
         return scores[-1]
