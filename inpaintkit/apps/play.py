@@ -11,7 +11,7 @@ from IPython import get_ipython
 from IPython.display import Image, display
 from skimage.metrics import structural_similarity
 
-from inpaintkit import data, fills, masking, metrics, runtime, viz
+from inpaintkit import data, evaluate, fills, masking, metrics, runtime, viz
 from inpaintkit.apps import photos
 from inpaintkit.apps.panel import Panel, Tile, check, choice, plot, png, slider
 from inpaintkit.apps.repair import repair
@@ -417,8 +417,9 @@ def live(
 def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
     figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
     name = next(iter(scores[0]))
+    label = evaluate.SCORES[name].label if name in evaluate.SCORES else name
     curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
-    curve.set(xlabel="epoch", title=f"{name} {scores[-1][name]:.4f}", yscale="log")
+    curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}", yscale="log")
     row.imshow(
         torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
     )
