@@ -419,6 +419,20 @@ def _cell(value, digits: int) -> str:
     return str(value)
 
 
+def teaser(path: str | Path, pictures: dict[str, torch.Tensor], height: int = 192) -> None:
+    """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`."""
+    size = pictures[next(iter(pictures))].shape[-2:]
+    zoom = max(1, height // size[0])
+    sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 14), "white")
+    pen = PIL.ImageDraw.Draw(sheet)
+    for i, (label, picture) in enumerate(pictures.items()):
+        array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0)
+        tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)
+        sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 14))
+        pen.text((left, 1), label, fill="black")
+    sheet.save(path, "JPEG", quality=60, optimize=True)
+
+
 def recorded(name: str) -> Image | Markdown:
     """The picture of a recorded run (results/NAME.jpg), to be shown before anything is trained."""
     path = runtime.results_dir() / f"{name}.jpg"

@@ -157,6 +157,48 @@ def test_every_check_is_used_once_and_no_two_exercises_share_a_number(path):
     assert len(set(numbers)) == len(numbers)
 
 
+def chain(conv_pool, transposed, conv=32, wide=128, between=torch.nn.ReLU):
+    """The encoder-decoder of notebook 01, and its slips."""
+    nn = torch.nn
+    encoder = [conv_pool(3, 64), conv_pool(64, 64), conv_pool(64, conv), nn.Flatten()]
+    encoder += [nn.Linear(2048, 1024), between(), nn.Linear(1024, 1024), nn.ReLU(), nn.Unflatten(1, (16, 8, 8))]
+    decoder = [transposed(16, 64), nn.ReLU(), transposed(64, 64), nn.ReLU(), transposed(64, wide), nn.ReLU()]
+    decoder += [transposed(wide, 64, stride=2), nn.ReLU(), transposed(64, 3, stride=2), nn.Sigmoid()]
+    return nn.Sequential(*encoder, *decoder)
+
+
+def test_an_assembled_network_computes_with_the_weights_of_the_kits(capsys):
+    cfg, x = autoencoder.Parameters(), torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    net = autoencoder.PAPER.build(cfg)["net"]
+    names, wanted, calls = list(net.state_dict()), net(x), []
+
+    def counted(*parts):
+        mine = chain(*parts)
+        mine[0].register_forward_hook(lambda *_: calls.append(1))
+        return mine
+
+    notebook_01.own_network(torch.nn.ModuleDict({"net": net}), lambda *parts: ...)
+    notebook_01.own_network(torch.nn.ModuleDict({"net": net}), counted)
+    calls.clear()
+    drawn = net(x)
+    assert calls
+    assert torch.equal(drawn, wanted)
+    drawn.sum().backward()
+    assert list(net.state_dict()) == names
+    assert all(p.grad is not None for p in net.parameters())
+    other = autoencoder.PAPER.build(cfg.changed(narrow=3))
+    notebook_01.own_network(other, chain)
+    assert "forward" not in vars(other["net"])
+    said = [line.split(": ")[-1] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["yours is not solved yet", "your network", "these parameters need it"]
+
+
+def test_a_checkerboard_is_all_of_its_own_detail_and_none_of_a_ramp():
+    columns = torch.arange(9.0)
+    assert notebook_01.checkerboard((columns % 2).expand(2, 3, 9, 9)) == (1, 1)
+    assert notebook_01.checkerboard((columns / 9).expand(2, 3, 9, 9))[1] == pytest.approx(0, abs=1e-6)
+
+
 def total(beta_of=lambda beta: beta, numbers=64, scale=1):
     """The total loss of exercise 5 of notebook 02, with a slip."""
     return lambda pred, picture, mu, logvar, beta: (
@@ -307,8 +349,12 @@ def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
         (notebook_01.stamp, lambda values, kernel: notebook_01.stamped(values, kernel.flip(0, 1)), "turned around"),
         (notebook_01.overlaps, {(0, 0): 1, (0, 1): 1, (1, 1): 4}, "pixel (0, 1) does not get 1"),
         (notebook_01.encoder, lambda: torch.nn.Conv2d(3, 4, 3), "three poolings"),
-        (notebook_01.regression, lambda x, y: torch.zeros(9), "the bias should be 20.00"),
-        (notebook_01.regression, lambda x, y: torch.zeros(4), "shape (9,)"),
+        (notebook_01.assemble, lambda conv_pool, transposed: conv_pool(3, 64)[0], "return a list of layers"),
+        (notebook_01.assemble, lambda *parts: chain(*parts, conv=64), "Linear(in_features=2048, out_features=1024"),
+        (notebook_01.assemble, lambda *parts: chain(*parts)[:-2], "ends with 64x16x16"),
+        (notebook_01.assemble, lambda *parts: chain(*parts)[:-1], "a sigmoid is the last"),
+        (notebook_01.assemble, lambda *parts: chain(*parts, wide=32), "and the diagram 3,400,547"),
+        (notebook_01.assemble, lambda *parts: chain(*parts, between=torch.nn.Identity), "a ReLU follows every fc"),
         (notebook_01.train_step, lambda net, o, masked, image, mask: net(masked), "return the loss"),
         (
             notebook_01.train_step,

@@ -10,6 +10,7 @@ from PIL import Image
 
 from inpaintkit import fills, masking, papers
 from inpaintkit.apps import play
+from inpaintkit.apps.exercises.notebook_01 import stamped
 from inpaintkit.apps.panel import Panel, Tile, png, slider
 from inpaintkit.experiments import run
 
@@ -62,6 +63,7 @@ def tiny_game(head_start, seed, turns):
 
 
 MOVES = {  # an explorer, and moves after which its pictures must differ
+    "stamps": (lambda: play.stamps(stamped, FACES[0]), [{"edge": 0.5}, {"corner": 0.25}, {"input": "a face"}]),
     "holes": (lambda: play.holes(size=64), [{"picture": "coins"}, {"shape": "square"}, {"row": 20}, {"error": True}]),
     "cover": (lambda: play.cover(FACES, [network("autoencoder")]), [{"picture": "picture 1"}, {"shape": "strokes"}]),
     "levels": (lambda: play.Levels(FACES, fills.fills("box")), [{"p": 30}, {"seed": 3}, {"picture": "picture 2"}]),

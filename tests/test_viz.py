@@ -169,3 +169,11 @@ def test_a_flow_says_who_gives_what_to_whom(shown):
     boxes = {"G": (0, 0), "D": (1, 0), "true": (1, 1)}
     viz.flow(boxes, {("G", "D"): "squares"}, {("D", "G"): "gradients", ("true", "G"): "L1"}, highlight=["G"])
     assert shown[-1].metadata["alt"] == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"
+
+
+def test_a_teaser_is_a_row_of_large_pictures(tmp_path):
+    viz.teaser(tmp_path / "teaser.jpg", {"masked": torch.zeros(3, 64, 64), "truth": torch.ones(1, 64, 64)})
+    row = Image.open(tmp_path / "teaser.jpg")
+    assert row.size == (2 * 192 + 6, 192 + 14)
+    assert row.getpixel((96, 110)) == (0, 0, 0)
+    assert row.getpixel((294, 110)) == (255, 255, 255)

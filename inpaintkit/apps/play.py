@@ -13,7 +13,7 @@ from IPython import get_ipython
 from IPython.display import Image, display
 from skimage.metrics import structural_similarity
 
-from inpaintkit import data, fills, masking, metrics, runtime, viz
+from inpaintkit import data, evaluate, fills, masking, metrics, runtime, viz
 from inpaintkit.apps import photos
 from inpaintkit.apps.panel import Panel, Tile, check, choice, plot, png, slider
 from inpaintkit.apps.repair import repair
@@ -60,7 +60,8 @@ class Around(Filler):
 
     def __call__(self, masked, mask):
         square = mask if self.side is None else self.square(mask)
-        return self.filler(masking.apply(masked, square), square)
+        device = next(self.filler.net.parameters()).device
+        return self.filler(masking.apply(masked, square).to(device), square.to(device)).to(masked.device)
 
 
 class Cover(Panel):
@@ -171,6 +172,36 @@ def photographs(size: int) -> dict[str, torch.Tensor]:
 
 def _numbered(images: torch.Tensor) -> dict[str, torch.Tensor]:
     return {f"picture {i}": image for i, image in enumerate(images)}
+
+
+class Stamps(Panel):
+    """Notebook 01: a transposed convolution of stride 2 as stamps, with a kernel of any weights.
+
+    ``stamp`` takes values (H, W) and a kernel (3, 3) and returns (2H, 2W); ``picture`` (C, H, W) is another input.
+    """
+
+    def __init__(self, stamp: Callable, picture: torch.Tensor):
+        small = torch.nn.functional.interpolate(picture[None].cpu().mean(1, keepdim=True), 16, mode="area")[0]
+        self.stamp, self.inputs = stamp, {"all ones": torch.ones(1, 4, 4), "a face": small}
+        controls = [choice("input", "input", self.inputs)]
+        controls += [slider(name, f"weight at the {name}s", 1.0, 0, 1, 0.05) for name in ("edge", "corner")]
+        super().__init__(controls)
+
+    def answer(self, values):
+        edge, corner = values["edge"], values["corner"]
+        kernel = torch.tensor([[corner, edge, corner], [edge, 1, edge], [corner, edge, corner]]).float()
+        given = self.inputs[values["input"]]
+        stamped = self.stamp(given[0], kernel)[None]
+        inner = stamped[:, :-1, :-1]  # the last row and column get fewer stamps
+        white = 4 if values["input"] == "all ones" else max(1, stamped.max().item())
+        yield Tile("input", given / (white if white == 4 else 1), f"{given.shape[1]}x{given.shape[2]}")
+        yield Tile("kernel", 0.8 * kernel[None], f"1 in the middle, {edge:g} and {corner:g} around")
+        yield Tile("stamped", stamped / white, f"without the border: {inner.min():.2f} to {inner.max():.2f}")
+
+
+def stamps(stamp: Callable, picture: torch.Tensor) -> Panel:
+    """Notebook 01: sliders for the kernel of a transposed convolution."""
+    return Stamps(stamp, picture)
 
 
 class Window(Panel):
@@ -447,8 +478,9 @@ def live(
 def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
     figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
     name = next(iter(scores[0]))
+    label = evaluate.SCORES[name].label if name in evaluate.SCORES else name
     curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
-    curve.set(xlabel="epoch", title=f"{name} {scores[-1][name]:.4f}", yscale="log")
+    curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}", yscale="log")
     row.imshow(
         torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
     )

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from inpaintkit import masking
-from inpaintkit.apps.exercises import check, train_with
+from inpaintkit.apps.exercises import check, solved, train_with
 from inpaintkit.contracts import Recipe
-from inpaintkit.papers import baselines
+from inpaintkit.papers.autoencoder import Autoencoder, conv_pool, transposed
 
 
 def sizes(guess: dict, number: int = 1) -> str:
@@ -84,7 +84,74 @@ def overlaps(guess: dict, number: int = 3) -> str:
     return check(number, lambda: guess, (), judge)
 
 
-def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
+def _leaves(net: nn.Module) -> list[nn.Module]:
+    """The layers that have weights, in the order in which they were put together."""
+    return [layer for layer in net.modules() if list(layer.parameters(recurse=False))]
+
+
+def _share(net: nn.Module, other: nn.Module) -> bool:
+    """Gives ``net`` the weights of ``other``, layer by layer: the same tensors. False where shapes differ."""
+    pairs = list(zip(_leaves(net), _leaves(other), strict=False))
+    same = len(_leaves(net)) == len(_leaves(other)) and all(
+        type(a) is type(b) and a.weight.shape == b.weight.shape for a, b in pairs
+    )
+    for mine, theirs in pairs if same else ():
+        mine.weight, mine.bias = theirs.weight, theirs.bias
+    return same
+
+
+def assemble(function: Callable, number: int = 4) -> str:
+    """Write: the encoder-decoder of the diagram, put together from its parts."""
+
+    def run():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return function(conv_pool, transposed), torch.rand(2, 3, 64, 64)
+
+    def judge(answer):
+        layers, pictures = answer
+        if not isinstance(layers, list | nn.Sequential):
+            return f"return a list of layers, not {type(layers).__name__}."
+        net, x = nn.Sequential(*layers), pictures
+        for i, layer in enumerate(net):
+            try:
+                x = layer(x)
+            except RuntimeError:
+                return f"layer {i}, {layer}, cannot take {'x'.join(map(str, x.shape[1:]))}: what comes before it?"
+        if tuple(x.shape[1:]) != (3, 32, 32):
+            return f"the chain ends with {'x'.join(map(str, x.shape[1:]))}, and the square has 3x32x32."
+        if x.min() < 0 or x.max() > 1:
+            return "the values leave the range from 0 to 1: a sigmoid is the last layer."
+        right = Autoencoder(64, 32, conv_layers=3, dense=1024, narrow=64, out_act="sigmoid")
+        count, wanted = (sum(p.numel() for p in one.parameters()) for one in (net, right))
+        if count != wanted:
+            return f"the shape is right, but it has {count:,} weights, and the diagram {wanted:,}."
+        if not _share(net, right):
+            return "as many weights, but in other layers: compare each with the diagram."
+        with torch.no_grad():
+            error = (net(pictures) - right(pictures)).abs().max()
+        if error > 1e-5:
+            return "with the kit's weights it draws something else: a ReLU follows every fc and t-conv but the last."
+        return None
+
+    return check(number, run, (), judge)
+
+
+def own_network(modules: nn.ModuleDict, function: Callable) -> nn.ModuleDict:
+    """The networks, computed by what the student has assembled in exercise 4, with the same weights, if it is right."""
+    net, verdict = modules["net"], assemble(function)
+    if solved(verdict):
+        mine = nn.Sequential(*function(conv_pool, transposed))
+        fits = net.size == 64 and isinstance(net.decoder[-1], nn.Sigmoid) and _share(mine, net)
+        if fits:
+            net.forward = lambda masked: mine(masked)
+        print("your network" if fits else "the kit's network: these parameters need it")
+    else:
+        print("the kit's network: yours is not solved yet")
+    return modules
+
+
+def encoder(network: Callable[[], nn.Module], number: int = 5) -> str:
     """Find the bug: every convolution of the encoder must take part, each with its pooling."""
 
     def run():
@@ -108,29 +175,6 @@ def encoder(network: Callable[[], nn.Module], number: int = 4) -> str:
         return None
 
     return check(number, run, (), judge)
-
-
-def regression(function: Callable, number: int = 5) -> str:
-    """Modify: least squares without a bias gets a bias, the weight of a neighbour that is always 1."""
-    x = 255 * torch.rand(400, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    true = torch.tensor([0.1, 0.3, 0, 0.2, 0.2, 0, 0.1, 0.1], dtype=torch.float64)
-    y = (x @ true + 20)[:, None]
-    wanted = baselines.closed_form(x, y)
-
-    def judge(answer):
-        shape = tuple(getattr(answer, "shape", ()))
-        if shape in ((8,), (8, 1)):
-            return "still there: eight weights and no bias. These answers are a weighted sum plus 20."
-        if not torch.is_tensor(answer) or answer.numel() != 9:
-            return f"eight weights and a bias are wanted, shape (9,), and yours is {shape}."
-        answer = answer.flatten().double()
-        if torch.allclose(answer, wanted, atol=1e-3):
-            return None
-        if torch.allclose(answer.roll(-1), wanted, atol=1e-3):
-            return "the bias comes first: put the column of ones behind the neighbours."
-        return f"the bias should be {wanted[-1]:.2f}, and yours is {answer[-1]:.2f}: is the new column always 1?"
-
-    return check(number, function, (x, y), judge)
 
 
 def train_step(function: Callable, number: int = 6) -> str:
@@ -255,6 +299,20 @@ def mirror_average(function: Callable, number: int = 8) -> str:
         return f"the largest error is {(answer - wanted).abs().max():.3f}."
 
     return check(number, function, (filler, masked, mask), judge)
+
+
+def checkerboard(squares: torch.Tensor) -> tuple[float, float]:
+    """Of squares (B, C, H, W): their detail, the mean step between neighbouring columns; and the share of it that goes
+    up and down in turn, which is 1 for up, down, up and 0 for only up."""
+    steps = squares.diff(dim=3)
+    detail = steps.abs().mean().item()
+    turns = (steps[..., ::2].mean((2, 3)) - steps[..., 1::2].mean((2, 3))).abs().mean().item() / 2
+    return detail, turns / detail
+
+
+def contrast(square: torch.Tensor) -> torch.Tensor:
+    """A square (C, H, W) around grey, three standard deviations to black and to white."""
+    return 0.5 + (square - square.mean((1, 2), keepdim=True)) / square.std() / 6
 
 
 def own_step(recipe: Recipe, step: Callable) -> Recipe:
