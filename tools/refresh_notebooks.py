@@ -50,8 +50,9 @@ def refresh(path: Path) -> None:
             resources={"metadata": {"path": path.parent}},
         )
         client.execute()
-        for pictures in Path(runs).glob(f"{path.stem}/**/pictures.jpg"):  # of its one run
-            shutil.copy(pictures, ROOT / "results" / f"{path.stem}.jpg")
+        for kind, name in {"pictures": path.stem, "teaser": f"{path.stem[:2]}_teaser"}.items():
+            for pictures in Path(runs).glob(f"{path.stem}/**/{kind}.jpg"):  # of its one run
+                shutil.copy(pictures, ROOT / "results" / f"{name}.jpg")
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
