@@ -43,6 +43,7 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "faces": "#d62728",
     "unseen photographs": "#636363",
 }
+COLOURS |= {"content": "#444444", "fooling D": "#e7298a", "D": "#01665e"}  # losses
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
     COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}

@@ -78,7 +78,7 @@ def test_shown_source_is_the_shipped_source():
 
 
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
-CURVES |= {"Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
+CURVES |= {"content", "fooling D", "D", "Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
