@@ -391,7 +391,10 @@ def live(
 
     def after_epoch():
         nonlocal shown
-        scores.append({name: float(value) for name, value in monitor().items()})
+        latest = {name: float(value) for name, value in monitor().items()}
+        if not latest:  # the score is undefined for these pictures
+            return latest
+        scores.append(latest)
         if get_ipython() is None:
             print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
             return scores[-1]
