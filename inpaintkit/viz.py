@@ -37,7 +37,13 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "PCA of the known pixels": "#e6ab02",
     "truth": "black",
     "training": "#ff9896",
+    "Flowers-102": "#c51b8a",
+    "Oxford-IIIT Pet": "#fdae61",
+    "Caltech-101": "#2b3990",
+    "faces": "#d62728",
+    "unseen photographs": "#636363",
 }
+COLOURS |= {"content": "#444444", "fooling D": "#e7298a", "D": "#01665e"}  # losses
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
     COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}
@@ -83,7 +89,10 @@ def grid(
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
-    """An equation of pictures: signs, and pairs of a label and one picture (C, H, W) or (1, C, H, W)."""
+    """An equation of pictures: signs, and pairs of a label and one picture (C, H, W) or (1, C, H, W).
+
+    Whole numbers (H, W) are written into their pixels; those that stand together in the first term share a colour.
+    """
     pictures = [term for term in terms if not isinstance(term, str)]
     widths = [0.35 if isinstance(term, str) else 1 for term in terms]
     unit = WIDEST / DPI / max(sum(widths), 4)
@@ -95,11 +104,16 @@ def equation(*terms: str | tuple[str, torch.Tensor]):
             axes.axis("off")
             axes.text(0.5, 0.5, term, ha="center", va="center", fontsize=20, transform=axes.transAxes)
             continue
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(term[0], fontsize=9)
+        if not (term[1].is_floating_point() or term[1].dtype == torch.bool):
+            axes.imshow((term[1] // pictures[0][1].numel()).numpy(), cmap="Pastel1", vmin=0, vmax=8)
+            for (y, x), number in np.ndenumerate(term[1].numpy()):
+                axes.text(x, y, number, ha="center", va="center", fontsize=10)
+            continue
         picture = term[1].detach().float().cpu().clamp(0, 1)
         array = picture.reshape(-1, *picture.shape[-2:]).expand(3, -1, -1).permute(1, 2, 0).numpy()
         axes.imshow(array, interpolation="nearest")
-        axes.set(xticks=[], yticks=[])
-        axes.set_title(term[0], fontsize=9)
     words = " ".join(term if isinstance(term, str) else term[0] for term in terms)
     _show(figure, f"{len(pictures)} pictures as an equation: {words}", kind="jpeg", zoom=ZOOM)
 
@@ -116,15 +130,21 @@ def trace(layers: dict[str, Callable], x: torch.Tensor) -> dict[str, tuple[int, 
     return shapes
 
 
-def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None = None, highlight: Iterable[str] = ()):
+def diagram(
+    shapes: dict[str, tuple[int, ...]],
+    weights: dict[str, str] | None = None,
+    highlight: Iterable[str] = (),
+    skip: tuple[str, str] | None = None,
+):
     """A network as boxes, one per tensor: {label: (C, H, W), (numbers,) or (how many, numbers)}, as `trace` returns.
 
     A box is as high as its picture and as wide as it has channels (both on a scale that bends); vectors are bars.
-    ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say.
+    ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say; a
+    ``skip`` connection goes over the boxes from one label to another, to which it is added.
     """
     figure, axes = plt.subplots(figsize=(max(WIDEST, 75 * len(shapes)) / DPI, 2.6), dpi=DPI)
     top = max((size[1] if len(size) == 3 else size[-1] / 16) for size in shapes.values()) ** 0.5
-    x = 0.0
+    x, middles = 0.0, {}
     for label, size in shapes.items():
         width, height = (
             (0.12 + 0.1 * np.log2(size[0]), size[1] ** 0.5) if len(size) == 3 else (0.18, size[-1] ** 0.5 / 4)
@@ -134,6 +154,7 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
             bottom = (i - stacked / 2) * (height + 0.5) + 0.25
             axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
         middle, words = x + width / 2, "x".join(map(str, size))
+        middles[label] = (middle, height / 2)
         axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=8)
         axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=8)
         if weights and label in weights:
@@ -141,6 +162,12 @@ def diagram(shapes: dict[str, tuple[int, ...]], weights: dict[str, str] | None =
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
+    if skip:
+        (start, low), (end, high) = (middles[label] for label in skip)
+        over = max(low, high) + 1.2
+        axes.plot([start, start, end], [low, over, over], color="#b2182b")
+        axes.annotate("", (end, high), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
+        axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=8, color="#b2182b")
     axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
     axes.axis("off")
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))

@@ -252,6 +252,15 @@ def test_a_slider_changes_the_pictures(played):
     print(f"reaction to a slider: {time.perf_counter() - started:.3f} s")
 
 
+def test_pixels_of_a_photograph_of_ones_own_are_lost(played, tmp_path):
+    page, kernel, _ = played
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "red.png")
+    panel = page.locator(".ik-panel").nth(1)
+    after(page, 1, lambda: panel.locator("input[type=file]").set_input_files(tmp_path / "red.png"))
+    assert panel.get_by_label("picture", exact=True).input_value() == "your own photograph"
+    assert kernel("levels.own.shape[-1]") == 128
+
+
 def test_slow_fills_come_on_request(played):
     page, _, _ = played
     after(page, 0, lambda: stroke(page, 0, (0.4, 0.4), (0.6, 0.4)))

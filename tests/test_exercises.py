@@ -247,6 +247,16 @@ def block_with(adds=True, zero=("second",)):
     return Block
 
 
+def put_together(middle):
+    """The generator of exercise 5 of notebook 04, with a slip between its blocks and its last layers."""
+
+    def assemble(x, stem, blocks, after, enlarge, last):
+        first = stem(x)
+        return last(enlarge(middle(x, first, blocks(first), after)))
+
+    return assemble
+
+
 def both_with(
     factor=4, fooling=lambda score: (score - 1).square().mean(), target=lambda noise: 1 - 0.1 * noise, real=1, fake=1,
     g=True, d=True, detach=True, clears=True, returned=lambda losses: losses,
@@ -514,9 +524,12 @@ def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
             lambda x, r: x.view(2, 2, 2, 3, 3, 5).permute(0, 3, 4, 1, 5, 2).reshape(2, 3, 6, 10),
             "C stands before",
         ),
-        (notebook_04.widths, {"one shuffle": 256, "two shuffles": 512}, "after shuffling"),
-        (notebook_04.widths, {"one shuffle": 32, "two shuffles": 128}, "doubles the width"),
-        (notebook_04.widths, {"one shuffle": 64, "two shuffles": 64}, "every fourth column"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: deep), "not used yet: after"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: after(deep)), "skip connection is missing"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: x + after(deep)), "what the stem made of"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: deep + after(deep)), "that of the stem"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: after(first + deep)), "gets the sum"),
+        (notebook_04.generator, put_together(lambda x, first, deep, after: after(first)), "what does each of them get"),
         (notebook_04.blind, {"score": 0.5, "loss of D": 0.5, "fooling": 0.25}, "what is its mean"),
         (notebook_04.blind, {"score": 0.9, "loss of D": 0.5, "fooling": 0.25}, "smallest"),
         (notebook_04.blind, {"score": 0.475, "loss of D": 0.2256, "fooling": 0.2756}, "one of its two terms"),

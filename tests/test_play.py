@@ -126,6 +126,15 @@ def test_empty_and_full_holes_are_said_and_the_panel_goes_on():
     assert len(reply["tiles"]) == 2
 
 
+def test_pixels_of_a_photograph_of_ones_own_are_lost_too():
+    panel = play.Levels(FACES, fills.fills("box"))
+    assert "Open a photograph" in move(panel, picture=play.OWN)["message"]
+    reply = move(panel, "photo", picture(size=(300, 200), colour="red"), name="mine")
+    assert (reply["message"], reply["values"]["picture"]) == ("", play.OWN)
+    assert opened(reply["tiles"][-1]).getpixel((0, 0)) == (255, 0, 0)
+    assert move(panel, picture="picture 0")["tiles"] != reply["tiles"]
+
+
 def test_own_photographs_are_taken_and_left_again():
     panel = play.cover(FACES, [])
     for kind, mode in (("JPEG", "CMYK"), ("GIF", "P"), ("PNG", "RGBA"), ("PNG", "LA")):

@@ -271,6 +271,9 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     one = answers.variants(recorded, asked)[0]
     assert answers.compare(recorded, one, one, fillers=("", "mean")).n == 40, "both seeds' own pictures"
     assert answers.table(recorded, asked)["difference from best fill"].tolist()[0].startswith("-0.0950")
+    over, means, spreads = answers.ratios(recorded, "lines", "mean")["low"]
+    assert (over, means[0], spreads[0]) == ([1, 2], pytest.approx(0.055 / 0.15), pytest.approx(0.01 / 0.15 / 2**0.5))
+    assert answers.ratios(empty, "lines", "mean") == {}
     for draw, entry in ((figures.lines, {}), (figures.epochs, {"epochs": "high"})):
         path = tmp_path / "figure.svg"
         assert draw(recorded, {"question": "lines"} | entry, path)

@@ -78,6 +78,7 @@ def test_shown_source_is_the_shipped_source():
 
 
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
+CURVES |= {"content", "fooling D", "D", "Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
@@ -125,7 +126,8 @@ def test_every_figure_says_in_words_what_it_shows(shown):
     picture, mask = torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
     viz.equation(("truth", picture[0]), "×", ("known", mask[0]), "=", ("masked", picture[:1]))
     viz.strips({"harmonic": torch.tensor([0.25, 0.75]), "VAE, raw": torch.rand(5) + 0.1}, "hole MSE")
-    viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"])
+    viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"], ("input", "code"))
+    viz.equation(("channel 0", torch.tensor([[0, 1], [2, 3]])), "→", ("shuffled", torch.arange(16).view(4, 4)))
     viz.grid({"truth": picture})
     viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE", {"ring": 5.5})
     viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
@@ -133,6 +135,7 @@ def test_every_figure_says_in_words_what_it_shows(shown):
         "truth × known = masked",
         "harmonic 0.5; VAE, raw 0",
         r"code \(16,\)",
+        "channel 0 → shuffled",
         "truth",
         "hole MSE against epoch: test, 4 at the end; ring, 5.5",
         "smooth",

@@ -1,6 +1,7 @@
 """Explorers: paint a hole, move a slider, and see at once what fills and trained networks make of it."""
 
 import base64
+import copy
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -64,6 +65,22 @@ class Around(Filler):
         return self.filler(masking.apply(masked, square).to(device), square.to(device)).to(masked.device)
 
 
+def on_cpu(filler: Filler) -> Filler:
+    """The same filler with its network on the CPU, where the pictures of the panels are."""
+    if hasattr(filler, "net"):
+        filler = copy.copy(filler)
+        filler.net = copy.deepcopy(filler.net).cpu()
+    return filler
+
+
+def own_square(pixels: np.ndarray, size: int) -> torch.Tensor:
+    """The middle square of a photograph (H, W, 3), uint8, as a picture (1, 3, size, size) in [0, 1]."""
+    side = min(pixels.shape[:2])
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    square = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)[None].float() / 255
+    return torch.nn.functional.interpolate(square, size, mode="area" if side > size else "nearest")
+
+
 class Cover(Panel):
     """Paint a hole on a picture; every filler answers with its picture and its hole MSE.
 
@@ -86,7 +103,7 @@ class Cover(Panel):
         scan: bool = False,
     ):
         self.pictures, self.slow, self.scan = {n: x[None].cpu() for n, x in pictures.items()}, slow, scan
-        self.fillers = [Around(one) if hasattr(one, "net") else one for one in fillers]
+        self.fillers = [Around(on_cpu(one)) if hasattr(one, "net") else one for one in fillers]
         size = next(iter(pictures.values())).shape[-1]
         self.hole = masking.square(1, size, size // 3, (0.5, 0.5)) if hole is None else hole.cpu()
         controls = [choice("picture", "picture", pictures), choice("shape", "hole", SHAPES)]
@@ -106,11 +123,7 @@ class Cover(Panel):
             self.hole = masking.draw(kind, 1, size, runtime.generator(len(kind)), amount)
 
     def opened(self, pixels, name):
-        size = self.picture.shape[-1]
-        side = min(pixels.shape[:2])
-        top, left = ((length - side) // 2 for length in pixels.shape[:2])
-        square = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)[None].float() / 255
-        self.picture = torch.nn.functional.interpolate(square, size, mode="area" if side > size else "nearest")
+        self.picture = own_square(pixels, self.picture.shape[-1])
         if self.pictures[next(iter(self.pictures))].shape[1] == 1:
             self.picture = self.picture.mean(1, keepdim=True)
 
@@ -310,16 +323,25 @@ class Move(Panel):
 
 
 class Levels(Panel):
-    """Notebook 04: a share of all pixels is lost; networks and fills answer with their NMSE."""
+    """Notebook 04: a share of all pixels is lost; networks and fills answer with their NMSE.
+
+    A photograph of one's own becomes a square of 128 pixels.
+    """
 
     def __init__(self, images: torch.Tensor, fillers: Sequence[Filler], p: float = 0.8):
-        self.images, self.fillers = images.cpu(), fillers
-        controls = [choice("picture", "picture", _numbered(images))]
+        self.images, self.fillers, self.own = images.cpu(), [on_cpu(one) for one in fillers], None
+        controls = [choice("picture", "picture", [*_numbered(images), OWN])]
         controls += [slider("p", "lost pixels", round(100 * p), 5, 95, 5, " %"), slider("seed", "seed", 0, 0, 20)]
-        super().__init__(controls)
+        super().__init__(controls, opens=True)
+
+    def opened(self, pixels, name):
+        self.own = own_square(pixels, 128)
+        self.values["picture"] = OWN
 
     def answer(self, values):
-        image = self.images[int(values["picture"].split()[1])][None]
+        if values["picture"] == OWN and self.own is None:
+            raise ValueError("Open a photograph of your own first.")
+        image = self.own if values["picture"] == OWN else self.images[int(values["picture"].split()[1])][None]
         hole = masking.pixels(1, image.shape[-1], values["p"] / 100, runtime.generator(int(values["seed"])))
         masked, tiles = masking.apply(image, hole), []
         yield Tile("what is left", masked[0])
@@ -442,7 +464,7 @@ def photograph(
     begin: tuple[np.ndarray, np.ndarray, str] | None = None,
 ) -> Panel:
     """Notebooks 00, 03 and 04: repair a photograph of your own with a classic fill or a network."""
-    methods = [*fills.fills("telea", "harmonic", "biharmonic", "navier-stokes"), *networks]
+    methods = [*fills.fills("telea", "harmonic", "biharmonic", "navier-stokes"), *map(on_cpu, networks)]
     return Photograph({one.label: one for one in methods}, path, save, begin)
 
 
@@ -461,7 +483,10 @@ def live(
 
     def after_epoch():
         nonlocal shown
-        scores.append({name: float(value) for name, value in monitor().items()})
+        latest = {name: float(value) for name, value in monitor().items()}
+        if not latest:  # the score is undefined for these pictures
+            return latest
+        scores.append(latest)
         if get_ipython() is None:
             print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
             return scores[-1]

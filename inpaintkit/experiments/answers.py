@@ -215,6 +215,31 @@ def _worth(recorded: Records, base: Variant, other: Variant) -> Worth:
     return Worth(*said, difference, direction(recorded, other, base) + mark, of_seeds)
 
 
+def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, list, list]]:
+    """The lines of a question over one parameter (`questions.series`): the main score of the network divided by that
+    of a fill on the same pictures, as (values of the parameter, means over seeds, spreads), for `viz.curves`. A
+    question without ``over`` is one line, named by its id. What was not run is left out.
+    """
+    asked = questions.questions(recorded.paper)[question]
+    found = {answer.label: answer for answer in variants(recorded, asked) if answer.runs}
+    own = {next(iter(changes.values())): label for label, changes in asked.variants.items() if changes}
+    series = {}
+    for name, labels in (questions.series(recorded.paper, question) or {question: own}).items():
+        points = []
+        for value, label in labels.items():
+            if label in found:
+                holes, runs = found[label].holes, found[label].runs.values()
+                ours, others = (
+                    np.array([recorded.score(run, part, holes, filler) for run in runs])
+                    for filler in (recorded.paper.network, fill)
+                )
+                spread = np.std(ours / others, ddof=1) if len(ours) > 1 else 0.0
+                points.append((value, np.mean(ours / others), spread))
+        if points:
+            series[name] = tuple(map(list, zip(*points, strict=True)))
+    return series
+
+
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,15 +2,19 @@
 
 import copy
 import math
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch import nn
 
-from inpaintkit import masking
-from inpaintkit.apps.exercises import check, train_with
-from inpaintkit.contracts import Recipe
+from inpaintkit import data, fills, masking, metrics, runtime
+from inpaintkit.apps.exercises import check, solved, train_with
+from inpaintkit.contracts import Filler, Recipe
+from inpaintkit.experiments import run
+from inpaintkit.papers import ssrgan
 
 
 def lost_shares(guess: dict, number: int = 1) -> str:
@@ -134,21 +138,47 @@ def shuffle(function: Callable, number: int = 4) -> str:
     return check(number, function, (small, r), judge)
 
 
-def widths(guess: dict, number: int = 5) -> str:
-    """Predict: the width of a picture of 128 after one or two shuffles and a convolution of stride 4."""
+def generator(function: Callable, number: int = 5) -> str:
+    """Write: put the layers of SRGAN's generator together, with the long skip connection."""
+    calls, x = [], torch.rand(1, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+
+    def layer(name, factor):
+        def call(tensor):
+            calls.append(name)
+            return factor * tensor + 1  # not linear: the order matters
+
+        return call
+
+    parts = {"stem": 2, "blocks": 3, "after": 5, "enlarge": 7, "last": 11}
+    layers = {name: layer(name, factor) for name, factor in parts.items()}
+    first = 2 * x + 1
+    deep = 3 * first + 1
+    found = 5 * deep + 1
+    ends = {
+        None: first + found,
+        "the skip connection is missing: the stem's output is added to what `after` returns.": found,
+        "the picture x is added; wanted is what the stem made of it.": x + found,
+        "the output of the blocks is added; wanted is that of the stem.": deep + found,
+        "`after` gets the sum; wanted is that it gets the blocks' output, and its own output is added.": 5
+        * (first + deep)
+        + 1,
+    }
 
     def judge(answer):
-        for name, shuffles in (("one shuffle", 1), ("two shuffles", 2)):
-            enlarged, said = 128 * 2**shuffles, answer[name]
-            if said == enlarged:
-                return f"{name}: this is the width after shuffling; what does a stride of 4 do to it?"
-            if said == 128 // 4:
-                return f"{name}: each shuffle doubles the width before the last convolution."
-            if said != enlarged // 4:
-                return f"{name}: double the width for each shuffle, then keep every fourth column."
-        return None
+        missing = [name for name in parts if name not in calls]
+        if missing:
+            return f"not used yet: {', '.join(missing)}."
+        twice = [name for name in parts if calls.count(name) > 1]
+        if twice:
+            return f"called more than once: {', '.join(twice)}. Keep the output in a variable."
+        for problem, end in ends.items():
+            if torch.allclose(answer, 11 * (7 * end + 1) + 1):
+                return problem
+        if calls != list(parts):
+            return f"the order is {', '.join(calls)}; the diagram has another one."
+        return "all layers are there in their order: what does each of them get?"
 
-    return check(number, lambda: guess, (), judge)
+    return check(number, lambda: function(x, *layers.values()), (), judge)
 
 
 def blind(guess: dict, number: int = 6) -> str:
@@ -174,6 +204,23 @@ def blind(guess: dict, number: int = 6) -> str:
         return None
 
     return check(number, lambda: guess, (), judge)
+
+
+class _Own(Filler):
+    """The student's box of exercise 2 as a filler, for an explorer."""
+
+    id, label = "own", "your box"
+
+    def __init__(self, function: Callable):
+        self.function = function
+
+    def __call__(self, masked, mask):
+        return self.function(masked, mask)
+
+
+def own_box(function: Callable) -> Filler:
+    """The student's box if it is solved, else the kit's."""
+    return _Own(function) if solved(box(function)) else fills.Box()
 
 
 class _TinyGenerator(nn.Module):
@@ -325,3 +372,32 @@ def mean_nmse(function: Callable, number: int = 8) -> str:
         return f"the mean over these 85 images is {wanted:.5f}, and yours says {answer:.5f}."
 
     return check(number, function, (preds, images), judge)
+
+
+def short(changes: dict, epochs: int = 1) -> dict[str, float]:
+    """Open question: short trainings on 100 faces, of `fixed` and with ``changes``: {label: NMSE of 48 test faces}.
+
+    Raises ValueError for a parameter that does not exist.
+    """
+    scores = {}
+    seed = {"seed": changes.get("seed", 0)}
+    for label, changed in {"fixed": seed, str(changes): changes}.items():
+        own = {"n_train": 100, "n_test": 48, "epochs": epochs} | changed
+        cfg = ssrgan.Parameters.resolve(own)
+        images, device = data.open_for(cfg), runtime.pick_device()
+        with tempfile.TemporaryDirectory() as folder:
+            modules, _ = run.train(ssrgan.PAPER, cfg, images, Path(folder), device, progress=False)
+        ((_, test),) = run.open_parts(ssrgan.PAPER, images, device, ("test",))
+        lost = ssrgan.PAPER.test_holes(cfg, len(test))[ssrgan.level_name(cfg.p)].to(device)
+        full = masking.composite(test, ssrgan.PAPER.filler(modules, cfg)(masking.apply(test, lost), lost), lost)
+        scores[label] = metrics.nmse(full, test).mean().item()
+    return scores
+
+
+def place(filler: Filler, image: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor) -> str:
+    """Where a filler stands between the box and biharmonic, by the NMSE of its images."""
+    ours, box_, smooth = (
+        metrics.nmse(masking.composite(image, one(masked, mask), mask), image).nanmean()
+        for one in (filler, *fills.fills("box", "biharmonic"))
+    )
+    return "behind the box" if ours > box_ else "between" if ours > smooth else "ahead of biharmonic"

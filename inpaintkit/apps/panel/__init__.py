@@ -136,7 +136,7 @@ class Panel(anywidget.AnyWidget):
             except ValueError as error:
                 raise ValueError(f"{content['name']} is no picture that can be read: choose a JPEG or PNG.") from error
             self.opened(pixels, content["name"])
-            return self._shown() | self._answered()
+            return self._shown() | self._answered() | {"values": self.values}
         if event == "mask":
             self.hole = read_mask(data, self.picture.shape[-2:])
             return self._shown() | self._answered()

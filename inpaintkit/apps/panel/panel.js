@@ -319,7 +319,9 @@ function render({ model, el }) {
         message.textContent = `${file.name} is no picture that this browser can open: choose a JPEG or PNG.`;
       }
     };
-    paint.tools.append(chooser("open your own photograph", open));
+    const own = chooser("open your own photograph", open);
+    if (paint) paint.tools.append(own);
+    else right.append(own);
   }
   if (model.get("saves")) {
     result = button("save the result", async () => {
