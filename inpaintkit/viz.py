@@ -19,10 +19,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.io.formats.style import Styler
 
-from inpaintkit import evaluate, runtime
+from inpaintkit import evaluate, masking, metrics, runtime
 
 DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 500 KB
-ZOOM, WIDEST = 1.5, 800  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
+ZOOM, WIDEST = 1.5, 820  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
     "mean of known pixels": "#bcbd22",
@@ -38,6 +38,7 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "truth": "black",
     "training": "#ff9896",
 }
+COLOURS |= {"one window": "#08306b", "11x11 Gaussian": "#c51b7d", "7x7 uniform": "#01665e"}  # of SSIM
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
     COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}
@@ -47,12 +48,15 @@ def grid(
     rows: dict[str, torch.Tensor],
     titles: list[str] | None = None,
     save: str | Path | None = None,
-    holes: torch.Tensor | None = None,
+    holes: torch.Tensor | dict[str, torch.Tensor] | None = None,
+    notes: dict[str, Iterable[str]] | None = None,
 ):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``save`` also writes the figure to a file. Without rows there is no figure.
+    bool, are framed in every row, or {label: holes} in its row; ``notes`` {label: a text per picture} stand in the
+    pictures' lower left corners;
+    ``save`` also writes the figure to a file. Without rows there is no figure.
     """
     if not rows:
         return
@@ -66,14 +70,54 @@ def grid(
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
     if holes is not None:
-        edges = _edges(np.pad(holes[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
-        for i in range(len(rows)):
+        for i, label in enumerate(rows):
+            of_row = holes[label] if isinstance(holes, dict) else holes
+            edges = _edges(np.pad(of_row[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
             axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
+    for i, label in enumerate(rows):
+        for j, words in enumerate((notes or {}).get(label, ())):
+            box = {"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1}
+            place = (j * width + 2, (i + 1) * height - 2)
+            axes.text(*place, *_plain([words]), color="white", fontsize=7, ha="left", va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _show(figure, f"Rows of pictures: {', '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+
+
+def compare(
+    filled: dict[str, torch.Tensor],
+    truth: torch.Tensor,
+    mask: torch.Tensor,
+    side: int | None = None,
+    score: Callable = metrics.mse,
+    digits: int = 4,
+    save: str | Path | None = None,
+):
+    """What methods make of the same pictures: a row per picture, a column per method, and the truth.
+
+    Args:
+        filled: {label: pictures (B, C, H, W)}.
+        truth, mask: (B, C, H, W) and (B, 1, H, W); the holes are framed.
+        side: show the side x side pixels around each hole only.
+        score: ``score(pictures, truth, mask)`` returns a number per picture, which is written on it.
+        save: also write the figure to this file.
+    """
+    scores = {label: score(pictures, truth, mask) for label, pictures in filled.items()}
+    side = min(side or truth.shape[-1], *truth.shape[-2:])
+    top, left, bottom, right = masking.bounding_box(mask).T.cpu()
+    last = torch.tensor(truth.shape[-2:])[:, None] - side
+    corners = (torch.stack([top + bottom, left + right]) - side) // 2
+    corners = corners.clamp(min=0).minimum(last).T.tolist()  # at the border the crop moves inwards
+    rows, holes, notes = {}, {}, {}
+    for i, (y, x) in enumerate(corners):
+        window = (i, slice(None), slice(y, y + side), slice(x, x + side))
+        row = f"picture {i}"
+        rows[row] = torch.stack([pictures[window] for pictures in (*filled.values(), truth)])
+        holes[row] = mask[window].expand(len(rows[row]), 1, -1, -1)
+        notes[row] = [f"{float(values[i]):.{digits}f}" for values in scores.values()]
+    grid(rows, [*filled, "truth"], save, holes, notes)
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
@@ -282,10 +326,10 @@ def curves(
     levels: dict[str, float] | None = None,
     log: str = "",
     save: str | Path | None = None,
-    marks: Iterable[float] = (),
+    bands: dict[str, tuple[float, float]] | None = None,
 ):
     """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
-    {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``.
+    {label: y} to compare with; ``log`` "x", "y" or "xy"; yellow ``bands`` {label: (from x, to x)}.
     Without series there is no figure.
     """
     if not series:
@@ -305,8 +349,8 @@ def curves(
             color=COLOURS.get(label, f"C{len(series) + i}"),
             label=label,
         )
-    for x in marks:
-        axes.axvline(x, color="#999999", linewidth=1)
+    for label, ends in (bands or {}).items():
+        axes.axvspan(*ends, color=FRAME, alpha=0.25, linewidth=0, label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:

@@ -142,9 +142,10 @@ class Cover(Panel):
         return Tile("one row of pixels", plot(figure), "yellow: hidden")
 
 
-def holes(pictures: dict[str, torch.Tensor] | None = None, size: int = 128) -> Panel:
-    """Notebook 00: paint a hole on a photograph; classic fills answer, with a curve through the hole."""
-    return Cover(pictures or photographs(size), fills.fills(*QUICK), fills.fills(*SLOW), scan=True)
+def holes(pictures: dict[str, torch.Tensor] | None = None, size: int = 128, own: Sequence[Filler] = ()) -> Panel:
+    """Notebook 00: paint a hole on a photograph; classic fills and a student's ``own`` answer, with a curve through
+    the hole."""
+    return Cover(pictures or photographs(size), [*fills.fills(*QUICK), *own], fills.fills(*SLOW), scan=True)
 
 
 def cover(images: torch.Tensor, fillers: Iterable[Filler], hole: torch.Tensor | None = None) -> Panel:
