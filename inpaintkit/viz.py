@@ -25,6 +25,7 @@ DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 5
 ZOOM, WIDEST = 1.5, 820  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
+    "do nothing": "#c7c7c7",
     "mean of known pixels": "#bcbd22",
     "mean of a 2-pixel ring": "#7f7f7f",
     "normalised 5x5 box": "#8c564b",
@@ -93,6 +94,7 @@ def compare(
     side: int | None = None,
     score: Callable = metrics.mse,
     digits: int = 4,
+    labels: Iterable[str] | None = None,
     save: str | Path | None = None,
 ):
     """What methods make of the same pictures: a row per picture, a column per method, and the truth.
@@ -102,22 +104,29 @@ def compare(
         truth, mask: (B, C, H, W) and (B, 1, H, W); the holes are framed.
         side: show the side x side pixels around each hole only.
         score: ``score(pictures, truth, mask)`` returns a number per picture, which is written on it.
+        labels: of the rows.
         save: also write the figure to this file.
     """
-    scores = {label: score(pictures, truth, mask) for label, pictures in filled.items()}
-    side = min(side or truth.shape[-1], *truth.shape[-2:])
-    top, left, bottom, right = masking.bounding_box(mask).T.cpu()
-    last = torch.tensor(truth.shape[-2:])[:, None] - side
-    corners = (torch.stack([top + bottom, left + right]) - side) // 2
-    corners = corners.clamp(min=0).minimum(last).T.tolist()  # at the border the crop moves inwards
+    side = side or max(truth.shape[-2:])
+    shown = [around(pictures, mask, side) for pictures in (*filled.values(), truth)]
+    near, scores = around(mask, mask, side), [score(pictures, truth, mask) for pictures in filled.values()]
     rows, holes, notes = {}, {}, {}
-    for i, (y, x) in enumerate(corners):
-        window = (i, slice(None), slice(y, y + side), slice(x, x + side))
-        row = f"picture {i}"
-        rows[row] = torch.stack([pictures[window] for pictures in (*filled.values(), truth)])
-        holes[row] = mask[window].expand(len(rows[row]), 1, -1, -1)
-        notes[row] = [f"{float(values[i]):.{digits}f}" for values in scores.values()]
+    for i, label in enumerate(labels or [f"picture {i}" for i in range(len(truth))]):
+        rows[label] = torch.stack([pictures[i] for pictures in shown])
+        holes[label] = near[i].expand(len(shown), -1, -1, -1)
+        notes[label] = [f"{float(values[i]):.{digits}f}" for values in scores]
     grid(rows, [*filled, "truth"], save, holes, notes)
+
+
+def around(pictures: torch.Tensor, mask: torch.Tensor, side: int) -> torch.Tensor:
+    """The side x side pixels around the hole of each picture (B, C, H, W); at the border the window moves inwards."""
+    size = torch.tensor(pictures.shape[-2:])
+    side_of = size.clamp(max=side)
+    top, left, bottom, right = masking.bounding_box(mask).T.cpu()
+    corners = (torch.stack([top + bottom, left + right], 1) - side_of) // 2
+    corners = corners.clamp(min=0).minimum(size - side_of).tolist()
+    height, width = side_of.tolist()
+    return torch.stack([x[:, y : y + height, c : c + width] for x, (y, c) in zip(pictures, corners, strict=True)])
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
@@ -276,6 +285,8 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
             rim = torch.max_pool2d(holes.float(), 3, stride=1, padding=1).bool() & ~holes
             row = torch.where(rim.cpu(), torch.tensor(to_rgb(FRAME)).view(3, 1, 1), row)
         row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
+        zoom = max(1, 600 // row.shape[1])
+        row = row.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
         sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
         sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
         PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black")
@@ -286,7 +297,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
-    display(Image(buffer.getvalue(), format="png", width=max(2, 600 // drawn[0].width) * drawn[0].width, alt=alt))
+    display(Image(buffer.getvalue(), format="png", width=max(1, 600 // drawn[0].width) * drawn[0].width, alt=alt))
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:

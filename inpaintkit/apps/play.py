@@ -135,7 +135,7 @@ class Cover(Panel):
         figure, axes = plt.subplots(figsize=(3.6, 2))
         hidden = self.hole[0, 0, row]
         axes.fill_between(range(len(hidden)), 0, 1, where=hidden, color=viz.FRAME, alpha=0.4, step="mid", linewidth=0)
-        for label, picture in ({"truth": self.picture} | self.filled).items():
+        for label, picture in (self.filled | {"truth": self.picture}).items():
             axes.plot(picture[0, picture.shape[1] // 2, row], color=viz.COLOURS.get(label), label=label, linewidth=1)
         axes.set(xlabel=f"column, in row {row}", ylim=(0, 1))
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
