@@ -84,7 +84,8 @@ def grid(
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, f"Rows of pictures: {', '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+    told = [", ".join(filter(None, words)) for words in (rows, titles or [])]
+    _show(figure, f"Rows of pictures: {'; columns: '.join(filter(None, told))}", save, "jpeg", ZOOM if zoom > 1 else 1)
 
 
 def compare(

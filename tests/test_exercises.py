@@ -149,6 +149,8 @@ def test_correct_fills_of_a_student_answer_as_fills():
         masked = masking.apply(image, mask)
         full = masking.composite(image, kits(masked, mask), mask)
         torch.testing.assert_close(mine(masked, mask), full, rtol=0, atol=1e-3)
+        assert mine.accepts(tuple(image.shape), mask) is None
+    assert "border" in own[1].accepts(tuple(image.shape), ~mask)
     assert notebook_00.your_fills(lambda x, hole: ..., namespace["harmonic"])[0].label.startswith("your harmonic")
 
 

@@ -136,7 +136,8 @@ class Cover(Panel):
         hidden = self.hole[0, 0, row]
         axes.fill_between(range(len(hidden)), 0, 1, where=hidden, color=viz.FRAME, alpha=0.4, step="mid", linewidth=0)
         for label, picture in (self.filled | {"truth": self.picture}).items():
-            axes.plot(picture[0, picture.shape[1] // 2, row], color=viz.COLOURS.get(label), label=label, linewidth=1)
+            style = {"color": viz.COLOURS.get(label), "linestyle": "-" if label in viz.COLOURS else "--"}
+            axes.plot(picture[0, picture.shape[1] // 2, row], label=label, linewidth=1, **style)
         axes.set(xlabel=f"column, in row {row}", ylim=(0, 1))
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         return Tile("one row of pixels", plot(figure), "yellow: hidden")

@@ -108,9 +108,13 @@ def harmonic(function: Callable, number: int = 3) -> str:
 class Own(Filler):
     """A student's function as a fill, ``function(picture (C, H, W), hole (H, W))``."""
 
-    def __init__(self, label: str, function: Callable):
+    def __init__(self, label: str, function: Callable, border: bool = True):
         self.id = self.label = label
-        self.function = function
+        self.function, self.border = function, border  # may the hole touch the border?
+
+    def accepts(self, shape, mask):
+        inside = mask[..., 1:-1, 1:-1].sum() == mask.sum()
+        return None if self.border or inside else "takes no hole that touches the border"
 
     def __call__(self, masked, mask):
         return torch.stack([self.function(x, hole[0]) for x, hole in zip(masked, mask, strict=True)])
@@ -121,7 +125,7 @@ def your_fills(own_ring: Callable, own_harmonic: Callable) -> list[Filler]:
     own = [Own("your ring mean", own_ring)] if solved(ring_mean(own_ring)) else []
     rounds = 1000
     if solved(harmonic(own_harmonic)):
-        own.append(Own(f"your harmonic, {rounds} rounds", lambda x, hole: own_harmonic(x, hole, rounds)))
+        own.append(Own(f"your harmonic, {rounds} rounds", lambda x, hole: own_harmonic(x, hole, rounds), border=False))
     return own
 
 
