@@ -19,12 +19,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.io.formats.style import Styler
 
-from inpaintkit import evaluate, runtime
+from inpaintkit import evaluate, masking, metrics, runtime
 
 DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 500 KB
-ZOOM, WIDEST = 1.5, 800  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
+ZOOM, WIDEST = 1.5, 820  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
+    "do nothing": "#c7c7c7",
     "mean of known pixels": "#bcbd22",
     "mean of a 2-pixel ring": "#7f7f7f",
     "normalised 5x5 box": "#8c564b",
@@ -44,6 +45,7 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "unseen photographs": "#636363",
 }
 COLOURS |= {"content": "#444444", "fooling D": "#e7298a", "D": "#01665e"}  # losses
+COLOURS |= {"one window": "#08306b", "11x11 Gaussian": "#c51b7d", "7x7 uniform": "#01665e"}  # of SSIM
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
     COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}
@@ -53,14 +55,14 @@ def grid(
     rows: dict[str, torch.Tensor],
     titles: list[str] | None = None,
     save: str | Path | None = None,
-    holes: torch.Tensor | None = None,
+    holes: torch.Tensor | dict[str, torch.Tensor] | None = None,
     notes: dict[str, Iterable[str]] | None = None,
 ):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``notes`` {label: a text per picture} stand in the pictures' corners; ``save`` also
-    writes the figure to a file. Without rows there is no figure.
+    bool, are framed in every row, or {label: holes} in its row; ``notes`` {label: a text per picture} stand in the
+    pictures' corners; ``save`` also writes the figure to a file. Without rows there is no figure.
     """
     if not rows:
         return
@@ -74,18 +76,63 @@ def grid(
     axes = figure.add_axes((0, 0, 1, 1))  # the pictures fill the figure; labels stand outside
     axes.imshow(np.concatenate([np.concatenate(list(row), 1) for row in shown]), interpolation="nearest")
     if holes is not None:
-        edges = _edges(np.pad(holes[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
-        for i in range(len(rows)):
+        for i, label in enumerate(rows):
+            of_row = holes[label] if isinstance(holes, dict) else holes
+            edges = _edges(np.pad(of_row[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
             axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
     for i, label in enumerate(rows):
-        for j, note in enumerate((notes or {}).get(label, ())):
-            place, box = (j * width + 2, (i + 1) * height - 3), {"facecolor": "white", "linewidth": 0, "pad": 1}
-            axes.text(*place, note, fontsize=7, va="bottom", bbox=box)
+        for j, words in enumerate((notes or {}).get(label, ())):
+            box = {"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1}
+            place = (j * width + 2, (i + 1) * height - 2)
+            axes.text(*place, *_plain([words]), color="white", fontsize=7, ha="left", va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, f"Rows of pictures, from the top: {'; '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+    told = "; ".join(rows) + (f"; columns: {', '.join(titles)}" if titles else "")
+    _show(figure, f"Rows of pictures, from the top: {told}", save, "jpeg", ZOOM if zoom > 1 else 1)
+
+
+def compare(
+    filled: dict[str, torch.Tensor],
+    truth: torch.Tensor,
+    mask: torch.Tensor,
+    side: int | None = None,
+    score: Callable = metrics.mse,
+    digits: int = 4,
+    labels: Iterable[str] | None = None,
+    save: str | Path | None = None,
+):
+    """What methods make of the same pictures: a row per picture, a column per method, and the truth.
+
+    Args:
+        filled: {label: pictures (B, C, H, W)}.
+        truth, mask: (B, C, H, W) and (B, 1, H, W); the holes are framed.
+        side: show the side x side pixels around each hole only.
+        score: ``score(pictures, truth, mask)`` returns a number per picture, which is written on it.
+        labels: of the rows.
+        save: also write the figure to this file.
+    """
+    side = side or max(truth.shape[-2:])
+    shown = [around(pictures, mask, side) for pictures in (*filled.values(), truth)]
+    near, scores = around(mask, mask, side), [score(pictures, truth, mask) for pictures in filled.values()]
+    rows, holes, notes = {}, {}, {}
+    for i, label in enumerate(labels or [f"picture {i}" for i in range(len(truth))]):
+        rows[label] = torch.stack([pictures[i] for pictures in shown])
+        holes[label] = near[i].expand(len(shown), -1, -1, -1)
+        notes[label] = [f"{float(values[i]):.{digits}f}" for values in scores]
+    grid(rows, [*filled, "truth"], save, holes, notes)
+
+
+def around(pictures: torch.Tensor, mask: torch.Tensor, side: int) -> torch.Tensor:
+    """The side x side pixels around the hole of each picture (B, C, H, W); at the border the window moves inwards."""
+    size = torch.tensor(pictures.shape[-2:])
+    side_of = size.clamp(max=side)
+    top, left, bottom, right = masking.bounding_box(mask).T.cpu()
+    corners = (torch.stack([top + bottom, left + right], 1) - side_of) // 2
+    corners = corners.clamp(min=0).minimum(size - side_of).tolist()
+    height, width = side_of.tolist()
+    return torch.stack([x[:, y : y + height, c : c + width] for x, (y, c) in zip(pictures, corners, strict=True)])
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
@@ -266,6 +313,8 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
             rim = torch.max_pool2d(holes.float(), 3, stride=1, padding=1).bool() & ~holes
             row = torch.where(rim.cpu(), torch.tensor(to_rgb(FRAME)).view(3, 1, 1), row)
         row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
+        zoom = max(1, 600 // row.shape[1])
+        row = row.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
         sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
         sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
         PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black")
@@ -276,7 +325,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
-    width = max(2, 600 // drawn[0].width) * drawn[0].width
+    width = max(1, 600 // drawn[0].width) * drawn[0].width
     display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
 
 
@@ -317,11 +366,11 @@ def curves(
     levels: dict[str, float] | None = None,
     log: str = "",
     save: str | Path | None = None,
-    marks: Iterable[float] = (),
+    bands: dict[str, tuple[float, float]] | None = None,
 ):
     """Curves: {label: (x, y)} or, with a band of ± spread, {label: (x, y, spread)}; horizontal dashed ``levels``
-    {label: y} to compare with; ``log`` "x", "y" or "xy"; vertical lines at the ``marks``. A level "label: words" has
-    the colour of the curve of that label. Without series there is no figure.
+    {label: y} to compare with; ``log`` "x", "y" or "xy"; yellow ``bands`` {label: (from x, to x)}. A level
+    "label: words" has the colour of the curve of that label. Without series there is no figure.
     """
     if not series:
         return
@@ -342,8 +391,8 @@ def curves(
             color=COLOURS.get(label) or drawn.get(label.split(":")[0], f"C{len(series) + i}"),
             label=label,
         )
-    for x in marks:
-        axes.axvline(x, color="#999999", linewidth=1)
+    for label, ends in (bands or {}).items():
+        axes.axvspan(*ends, color=FRAME, alpha=0.25, linewidth=0, label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:

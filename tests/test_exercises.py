@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import torch
 
-from inpaintkit import metrics
+from inpaintkit import fills, masking, metrics
 from inpaintkit.apps.exercises import guessed, notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
 from inpaintkit.papers import autoencoder, context_encoder, ssrgan, vae
 
@@ -136,6 +136,22 @@ def test_a_correct_step_trains_both_networks_as_the_kit_does(capsys):
     recipe = context_encoder.PAPER.recipe(context_encoder.PAPER.build(cfg), cfg, 1)
     assert notebook_03.own_step(recipe, solution).step == recipe.step
     assert "these parameters need it" in capsys.readouterr().out
+
+
+def test_correct_fills_of_a_student_answer_as_fills():
+    solved = exercises_of(NOTEBOOKS / "solutions" / "00_masks_and_metrics.ipynb")
+    namespace = {"torch": torch}
+    for check in ("ring_mean", "harmonic"):
+        exec(solved[check][1], namespace)
+    image, mask = torch.rand(2, 3, 24, 24), masking.square(2, 24, 8, "centre")
+    own = notebook_00.your_fills(namespace["ring_mean"], namespace["harmonic"])
+    for mine, kits in zip(own, fills.fills("ring", "harmonic"), strict=True):
+        masked = masking.apply(image, mask)
+        full = masking.composite(image, kits(masked, mask), mask)
+        torch.testing.assert_close(mine(masked, mask), full, rtol=0, atol=1e-3)
+        assert mine.accepts(tuple(image.shape), mask) is None
+    assert "border" in own[1].accepts(tuple(image.shape), ~mask)
+    assert notebook_00.your_fills(lambda x, hole: ..., namespace["harmonic"])[0].label.startswith("your harmonic")
 
 
 def test_a_correct_function_is_used_and_an_open_one_is_not(capsys):

@@ -65,8 +65,9 @@ def test_the_style_of_a_table_does_not_reach_another():
 def test_figures_are_written_and_closed(images, tmp_path):
     rows = {"$a^": images, "mask": masking.square(8, 64, 9, "centre")}
     titles = ["cost$", "$x_$", r"a\$b", *"abcde"]  # names of files, no formulas
-    viz.grid(rows, titles, save=tmp_path / "new" / "grid.jpg")
-    viz.curves({"x": ([1, 2], [3, 4], [1, 1])}, "x", "y", {"level": 2.0}, log="xy", save=tmp_path / "curves.png")
+    viz.grid(rows, titles, save=tmp_path / "new" / "grid.jpg", notes={"mask": ["0.1 $"] * 8})
+    series, levels, bands = {"x": ([1, 2], [3, 4], [1, 1])}, {"level": 2.0}, {"hole": (1, 2)}
+    viz.curves(series, "x", "y", levels, log="xy", save=tmp_path / "curves.png", bands=bands)
     viz.bars({"g": {"a": 1.0, "b": 2.0}}, "y", save=tmp_path / "bars.png")
     formats = {path.name: Image.open(path).format for path in tmp_path.rglob("*.*")}
     assert formats == {"grid.jpg": "JPEG", "curves.png": "PNG", "bars.png": "PNG"}
@@ -79,6 +80,7 @@ def test_shown_source_is_the_shipped_source():
 
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
 CURVES |= {"content", "fooling D", "D", "Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
+CURVES |= {"one window", "11x11 Gaussian", "7x7 uniform"}  # of SSIM
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
@@ -110,6 +112,20 @@ def test_a_hole_is_framed_where_it_is(monkeypatch):
         assert (of_one[..., 1].min(), of_one[..., 1].max()) == (2.5, 6.5)
         assert len(of_one) == 16  # the border of a 4x4 square
     assert (second - first == [0, 10]).all()
+
+
+def test_a_comparison_shows_the_score_of_every_picture_and_what_is_around_its_hole(monkeypatch):
+    seen = []
+    monkeypatch.setattr(viz, "grid", lambda *arguments: seen.append(arguments))
+    truth, mask = torch.rand(2, 3, 20, 20), torch.zeros(2, 1, 20, 20, dtype=torch.bool)
+    mask[0, :, 8:12, 9:13] = mask[1, :, 0:4, 16:20] = True
+    viz.compare({"black": torch.where(mask, 0, truth), "perfect": truth}, truth, mask, side=10)
+    ((rows, titles, save, holes, notes),) = seen
+    assert (titles, save) == (["black", "perfect", "truth"], None)
+    assert torch.equal(rows["picture 0"][2], truth[0, :, 5:15, 6:16])
+    assert torch.equal(rows["picture 1"][1], truth[1, :, :10, 10:])
+    assert all(holes[row].sum() == 3 * 16 for row in rows)
+    assert notes["picture 1"] == [f"{truth[1, :, 0:4, 16:20].square().mean():.4f}", "0.0000"]
 
 
 # --- figures that explain ---------------------------------------------------------------------------------------------
@@ -158,7 +174,7 @@ def test_an_animation_has_a_frame_for_every_caption_and_begins_with_the_last_one
 
     def grey(frame):
         picture.seek(frame)
-        return picture.convert("RGB").getpixel((5, 18))[0]
+        return picture.convert("RGB").getpixel((picture.width // 4, picture.height // 2))[0]
 
     assert [round(grey(frame) / 85) for frame in range(5)] == [3, 0, 1, 2, 3]
 

@@ -154,16 +154,18 @@ class Cover(Panel):
         figure, axes = plt.subplots(figsize=(3.6, 2))
         hidden = self.hole[0, 0, row]
         axes.fill_between(range(len(hidden)), 0, 1, where=hidden, color=viz.FRAME, alpha=0.4, step="mid", linewidth=0)
-        for label, picture in ({"truth": self.picture} | self.filled).items():
-            axes.plot(picture[0, picture.shape[1] // 2, row], color=viz.COLOURS.get(label), label=label, linewidth=1)
+        for label, picture in (self.filled | {"truth": self.picture}).items():
+            style = {"color": viz.COLOURS.get(label), "linestyle": "-" if label in viz.COLOURS else "--"}
+            axes.plot(picture[0, picture.shape[1] // 2, row], label=label, linewidth=1, **style)
         axes.set(xlabel=f"column, in row {row}", ylim=(0, 1))
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         return Tile("one row of pixels", plot(figure), "yellow: hidden")
 
 
-def holes(pictures: dict[str, torch.Tensor] | None = None, size: int = 128) -> Panel:
-    """Notebook 00: paint a hole on a photograph; classic fills answer, with a curve through the hole."""
-    return Cover(pictures or photographs(size), fills.fills(*QUICK), fills.fills(*SLOW), scan=True)
+def holes(pictures: dict[str, torch.Tensor] | None = None, size: int = 128, own: Sequence[Filler] = ()) -> Panel:
+    """Notebook 00: paint a hole on a photograph; classic fills and a student's ``own`` answer, with a curve through
+    the hole."""
+    return Cover(pictures or photographs(size), [*fills.fills(*QUICK), *own], fills.fills(*SLOW), scan=True)
 
 
 def cover(images: torch.Tensor, fillers: Iterable[Filler], hole: torch.Tensor | None = None) -> Panel:

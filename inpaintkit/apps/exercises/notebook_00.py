@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from inpaintkit import fills, masking, metrics
 from inpaintkit.apps.exercises import check, solved
+from inpaintkit.contracts import Filler
 
 
 def coverage(guess: dict, number: int = 1) -> str:
@@ -104,13 +105,27 @@ def harmonic(function: Callable, number: int = 3) -> str:
     return check(number, lambda: [function(picture.clone(), hole, rounds) for rounds in (1, 400)], (), judge)
 
 
-def your_fills(own_ring: Callable, own_harmonic: Callable, masked: torch.Tensor, mask: torch.Tensor) -> dict:
-    """What the student's fills of exercises 2 and 3 make of pictures (B, C, H, W): {label: pictures}, if correct."""
-    own, pairs = {}, list(zip(masked, mask[:, 0], strict=True))
-    if solved(ring_mean(own_ring)):
-        own["your ring mean"] = torch.stack([own_ring(x, hole) for x, hole in pairs])
+class Own(Filler):
+    """A student's function as a fill, ``function(picture (C, H, W), hole (H, W))``."""
+
+    def __init__(self, label: str, function: Callable, border: bool = True):
+        self.id = self.label = label
+        self.function, self.border = function, border  # may the hole touch the border?
+
+    def accepts(self, shape, mask):
+        inside = mask[..., 1:-1, 1:-1].sum() == mask.sum()
+        return None if self.border or inside else "takes no hole that touches the border"
+
+    def __call__(self, masked, mask):
+        return torch.stack([self.function(x, hole[0]) for x, hole in zip(masked, mask, strict=True)])
+
+
+def your_fills(own_ring: Callable, own_harmonic: Callable) -> list[Filler]:
+    """The student's fills of exercises 2 and 3, those that are correct."""
+    own = [Own("your ring mean", own_ring)] if solved(ring_mean(own_ring)) else []
+    rounds = 1000
     if solved(harmonic(own_harmonic)):
-        own["your harmonic"] = torch.stack([own_harmonic(x, hole, 1000) for x, hole in pairs])
+        own.append(Own(f"your harmonic, {rounds} rounds", lambda x, hole: own_harmonic(x, hole, rounds), border=False))
     return own
 
 

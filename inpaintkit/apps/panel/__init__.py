@@ -6,11 +6,9 @@ JupyterLab, Notebook, VS Code and Colab. Where nobody can play (a page, GitHub),
 
 import base64
 import io
-import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -171,16 +169,28 @@ class Panel(anywidget.AnyWidget):
         """The first answer as one picture: a JPEG, base64."""
         tiles = [{"picture": self.hidden(), "label": "hole", "note": ""}] if self.paints else []
         tiles += self.reply["tiles"]
-        columns = min(5, max(3, len(tiles)))
-        rows, size = math.ceil(len(tiles) / columns), 10 / columns
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(10, 1.25 * size * rows), dpi=80, squeeze=False, layout="constrained"
-        )
-        for place, tile in zip_longest(axes.flat, tiles):
-            place.axis("off")
-            if tile:
-                place.imshow(Image.open(io.BytesIO(tile["picture"])).convert("RGB"), interpolation="nearest")
-                place.set_title(f"{tile['label']}\n{tile['note']}", fontsize=8)
+        pictures = [Image.open(io.BytesIO(tile["picture"])).convert("RGB") for tile in tiles]
+        shapes = [picture.width / picture.height for picture in pictures]
+        gap, wide, words = 0.1, 10, 0.45  # inches: between pictures, of the figure, and of the words above a picture
+        high = min(2.6, wide / sum(shapes) - gap)  # all in one row, or else in several
+        high = 2.2 if high < 1.7 else high
+        rows: list[list] = [[]]
+        for tile, picture, shape in zip(tiles, pictures, shapes, strict=True):
+            width = high * shape
+            if rows[-1] and sum(one[2] + gap for one in rows[-1]) + width > wide:
+                rows.append([])
+            rows[-1].append((tile, picture, width))
+        total = max(sum(one[2] + gap for one in row) for row in rows), len(rows) * (high + words)
+        figure = plt.figure(figsize=total, dpi=80)
+        for i, row in enumerate(rows):
+            left, bottom = 0.0, total[1] - (i + 1) * (high + words)
+            for tile, picture, width in row:
+                place = figure.add_axes((left / total[0], bottom / total[1], width / total[0], high / total[1]))
+                place.imshow(picture, interpolation="nearest", aspect="auto")
+                place.set(xticks=[], yticks=[])
+                place.spines[:].set_color("#cccccc")
+                place.set_title(f"{tile['label']}\n{tile['note']}".strip(), fontsize=8, pad=3)
+                left += width + gap
         buffer = io.BytesIO()
         figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 50, "optimize": True})
         plt.close(figure)
