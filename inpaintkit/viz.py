@@ -293,7 +293,7 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
     axes.set_yticks(range(len(values)), _plain(values))
     axes.set(xlabel=xlabel, xscale="log" if log else "linear")
     if log:
-        _decimal(axes.xaxis)
+        decimal(axes.xaxis)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
     means = [f"{label} {np.mean(np.asarray(torch.as_tensor(of_one).cpu())):.4g}" for label, of_one in values.items()]
@@ -344,7 +344,7 @@ def _plain_number(x, _):
     return np.format_float_positional(x, precision=8, trim="-")
 
 
-def _decimal(axis):
+def decimal(axis):
     """Numbers on a logarithmic axis as 0.02, not as powers of ten: 1, 2 and 5 of each decade if there are few."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(
@@ -396,7 +396,7 @@ def curves(
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:
-        _decimal(getattr(axes, f"{axis}axis"))
+        decimal(getattr(axes, f"{axis}axis"))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
