@@ -37,6 +37,9 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "PCA of the known pixels": "#e6ab02",
     "truth": "black",
     "training": "#ff9896",
+    "KL term": "#756bb1",
+    "prior": "#7f7f7f",
+    "posterior": "#d62728",
 }
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
@@ -48,11 +51,13 @@ def grid(
     titles: list[str] | None = None,
     save: str | Path | None = None,
     holes: torch.Tensor | None = None,
+    notes: dict[str, Iterable[float | str]] | None = None,
 ):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``save`` also writes the figure to a file. Without rows there is no figure.
+    bool, are framed in every row; ``notes`` {label: one per picture} stand in the pictures of that row, numbers with
+    four digits; ``save`` also writes the figure to a file. Without rows there is no figure.
     """
     if not rows:
         return
@@ -69,6 +74,12 @@ def grid(
         edges = _edges(np.pad(holes[:, 0].cpu().numpy(), ((0, 0), (1, 1), (1, 1))))
         for i in range(len(rows)):
             axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
+    for i, label in enumerate(rows):
+        for j, note in enumerate((notes or {}).get(label, ())):
+            words = note if isinstance(note, str) else f"{float(note):.4f}"
+            box = {"facecolor": "black", "alpha": 0.7, "linewidth": 0, "pad": 1}
+            place = (j * width + 2, (i + 1) * height - 3)
+            axes.text(*place, words, color="white", fontsize=7, va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)

@@ -77,7 +77,7 @@ def test_shown_source_is_the_shipped_source():
     assert "def hole_loss" in viz.show_source(autoencoder.hole_loss).data
 
 
-CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
+CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test", "KL term", "prior", "posterior"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
@@ -116,7 +116,7 @@ def test_every_figure_says_in_words_what_it_shows(shown):
     viz.equation(("truth", picture[0]), "×", ("known", mask[0]), "=", ("masked", picture[:1]))
     viz.strips({"harmonic": torch.rand(5) + 0.1, "ring": torch.rand(5) + 0.1}, "hole MSE")
     viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"])
-    viz.grid({"truth": picture})
+    viz.grid({"truth": picture}, notes={"truth": [0.5, "worst"]})
     viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE")
     viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
     words = [
