@@ -8,19 +8,21 @@ QUESTION ?= all
 SEEDS ?=
 PROFILE ?=
 RUN ?=
+REPO ?=
 CHOSEN = --paper $(PAPER) --question $(QUESTION) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PROFILE),--profile $(PROFILE))
 
-.PHONY: help setup dev course check test lab effects grid report bench lock notebooks
+.PHONY: help setup dev course check test lab effects grid report bench lock notebooks badges
 help:
 	@echo "make course    run every notebook on the faces and photographs that ship with the packages; ends with a page of pictures"
 	@echo "make check     style, types and the quick tests: one minute"
 	@echo "make test      run every test"
-	@echo "make lab       open the notebooks in JupyterLab"
+	@echo "make lab       open copies of the notebooks in JupyterLab (my_notebooks/)"
 	@echo "make effects   run the questions of the demo, two at a time, record them, test the claims; can be interrupted"
 	@echo "               make effects PAPER=vae QUESTION=slips SEEDS='0 1'"
 	@echo "make grid      plan many runs: make grid PROFILE=paper PAPER=ssrgan; RUN=1 runs them; RUN=slurm gives them to Slurm"
 	@echo "make report    write docs/reports and the README's map from results/"
 	@echo "make bench     time the package's own code against the plain alternatives"
+	@echo "make badges    for a fork: REPO=owner/name in every badge, link and first cell"
 	@echo "options: PYTHON=python3.12 (which Python), TORCH=cpu (small build without CUDA; TORCH=default: back)"
 
 # `setup`: what the notebooks need; `dev`: and what the tests need.
@@ -53,7 +55,7 @@ test: dev
 	@rm -rf runs/test
 
 lab: setup
-	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
+	@$(KIT) lab
 
 effects: setup
 	@$(KIT) effects $(CHOSEN)
@@ -69,9 +71,13 @@ readme: report
 bench: setup
 	@for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done
 
-# For maintainers: requirements.lock after a change of the lists (UPGRADE=1: everything anew); the stored outputs.
+# For maintainers: requirements.lock after a change of the lists (UPGRADE=1: everything anew); the stored outputs;
+# the owner and name of a fork.
 lock: setup
 	@tools/lock.sh $(if $(UPGRADE),--upgrade)
 
 notebooks: setup
 	@.venv/bin/python tools/refresh_notebooks.py
+
+badges: setup
+	@.venv/bin/python tools/badges.py $(REPO)

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     command("course", lambda given: _app("course").main(), "run all notebooks")
+    command("lab", lambda given: _app("lab").main(), "open copies of the notebooks in JupyterLab")
     one = command("run", _run, "train and score one work")
     one.add_argument("paper", help="autoencoder, vae, context_encoder, ssrgan, or another that is registered")
     one.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="of its notebook")
@@ -63,14 +65,27 @@ def _parser() -> argparse.ArgumentParser:
     words = "say what this machine can run; paste it into a question"
     one = command("doctor", lambda given: print(_app("doctor").page(given.data_dir)), words)
     one.add_argument("--data-dir", help="a folder to look for data sets in")
-    one = command("repair", _repair, "repair your own photograph")
-    one.add_argument("photo", help="the damaged photograph")
-    one.add_argument("mask", help="a picture of the same size, white where the photograph is to be repaired")
-    one.add_argument("-o", "--out", default="Inpainted_Output.png", help="the repaired file (default: %(default)s)")
-    one.add_argument("--method", default="telea", help="a classic fill, or network (default: %(default)s)")
+    one = command("repair", _repair, "repair your own photograph, or a folder of them")
+    one.add_argument("photo", help="the damaged photograph, or a folder of photographs")
+    words = "a picture of the same size, white where the photograph is to be repaired; for a folder: one mask for all, "
+    one.add_argument("mask", help=words + "or a folder with a mask of the same name for each")
+    words = "the repaired file (default: Inpainted_Output.png); for a folder, the folder of them (default: repaired)"
+    one.add_argument("-o", "--out", help=words)
+    words = "a classic fill, or network (default: %(default)s); --list-methods says what each does"
+    one.add_argument("--method", default="telea", help=words)
+    one.add_argument("--list-methods", action=_ListMethods, nargs=0, help="say what each method does, and end")
     words = "for network: a finished run, or a work (default: context_encoder)"
     one.add_argument("--run", metavar="FOLDER", help=words)
+    words = "the hole grows by N pixels, 0 to 100: against the halo of an object that was painted over tightly"
+    one.add_argument("--dilate", type=int, default=0, metavar="N", help=words)
+    one.add_argument("--invert", action="store_true", help="repair what is black in the mask")
     return parser
+
+
+class _ListMethods(argparse.Action):
+    def __call__(self, parser, *_):
+        print(_app("repair").methods())
+        parser.exit()
 
 
 def _app(name: str):
@@ -153,13 +168,22 @@ def _fetch(given) -> int:
 
 def _repair(given) -> int:
     repair = _app("repair")
-    filler = repair.method(given.method, given.run)
-    done = repair.repair_file(given.photo, given.mask, given.out, filler)
+    filler, options = repair.method(given.method, given.run), {"dilate": given.dilate, "invert": given.invert}
+    if Path(given.photo).is_dir():
+        out = given.out or "repaired"
+        outcomes = repair.repair_folder(given.photo, given.mask, out, filler, **options)
+        for name, what, words in outcomes:
+            if words:
+                print(f"{name}: {what}: {words}", file=sys.stderr)
+        numbers = Counter(outcome.what for outcome in outcomes)
+        print(f"{out}: {numbers['repaired']} repaired by {filler.label}, {numbers['kept']} kept, ", end="")
+        print(f"{numbers['failed']} failed")
+        return 1 if numbers["failed"] else 0
+    out = given.out or "Inpainted_Output.png"
+    done = repair.repair_file(given.photo, given.mask, out, filler, **options)
     holes = "1 hole" if done["holes"] == 1 else f"{done['holes']:,} holes"
-    print(
-        f"{given.out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.label} "
-        f"in {done['seconds']:.1f} s."
-    )
+    print(f"{out} is written: {holes}, {done['share']:.2%} of the picture, filled by {filler.label} ", end="")
+    print(f"in {done['seconds']:.1f} s.")
     return 0
 
 

@@ -47,7 +47,7 @@ class Common(BaseModel):
 
     profile: Literal["smoke", "demo", "paper"] = Field("demo", description="how much data and training")
     dataset: str = Field(
-        "photographs", min_length=1, description="photographs, portraits, folder, or a name in data/README.md"
+        "photographs", min_length=1, description="photographs, portraits, folder, or a name that `fetch` lists"
     )
     data_dir: str | None = Field(None, min_length=1, description="the folder of pictures, looked into first")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random but the test holes")
@@ -154,7 +154,7 @@ class Training(Common):
     FREE: ClassVar[tuple[str, ...]] = (*Common.FREE, "weights")
 
     dataset: str = Field(
-        "portraits", min_length=1, description="portraits, photographs, folder, or a name in data/README.md"
+        "portraits", min_length=1, description="portraits, photographs, folder, or a name that `fetch` lists"
     )
     reading: Literal["as_written", "as_run", "fixed"] = Field("fixed", description="the text, the code, or it repaired")
     epochs: int = Field(1, ge=1, le=100_000, description="passes over the training pictures")

@@ -51,13 +51,13 @@ def grid(
     titles: list[str] | None = None,
     save: str | Path | None = None,
     holes: torch.Tensor | None = None,
-    notes: dict[str, Iterable[float | str]] | None = None,
+    notes: dict[str, Iterable[str]] | None = None,
 ):
     """Pictures in a grid, one row per entry: {label: images (B, C, H, W) in [0, 1] or bool}, all of one size.
 
     Small pictures are enlarged, every pixel as a square. ``titles`` stand above the columns; ``holes`` (B, 1, H, W),
-    bool, are framed in every row; ``notes`` {label: one per picture} stand in the pictures of that row, numbers with
-    four digits; ``save`` also writes the figure to a file. Without rows there is no figure.
+    bool, are framed in every row; ``notes`` {label: a text per picture} stand in the pictures' corners; ``save`` also
+    writes the figure to a file. Without rows there is no figure.
     """
     if not rows:
         return
@@ -76,15 +76,13 @@ def grid(
             axes.add_collection(LineCollection(edges + np.array([0, i * height]), colors=FRAME, linewidths=0.9))
     for i, label in enumerate(rows):
         for j, note in enumerate((notes or {}).get(label, ())):
-            words = note if isinstance(note, str) else f"{float(note):.4f}"
-            box = {"facecolor": "black", "alpha": 0.7, "linewidth": 0, "pad": 1}
-            place = (j * width + 2, (i + 1) * height - 3)
-            axes.text(*place, words, color="white", fontsize=7, va="bottom", bbox=box)
+            place, box = (j * width + 2, (i + 1) * height - 3), {"facecolor": "white", "linewidth": 0, "pad": 1}
+            axes.text(*place, note, fontsize=7, va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _show(figure, f"Rows of pictures: {', '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
+    _show(figure, f"Rows of pictures, from the top: {'; '.join(rows)}", save, "jpeg", ZOOM if zoom > 1 else 1)
 
 
 def equation(*terms: str | tuple[str, torch.Tensor]):
@@ -227,7 +225,8 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         _decimal(axes.xaxis)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
-    _show(figure, f"{xlabel} of every picture, by method: {', '.join(values)}")
+    means = [f"{label} {np.mean(np.asarray(torch.as_tensor(of_one).cpu())):.4g}" for label, of_one in values.items()]
+    _show(figure, f"{xlabel} of every picture, with means: {'; '.join(means)}")
 
 
 def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torch.Tensor | None = None):
@@ -253,7 +252,8 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
-    display(Image(buffer.getvalue(), format="png", width=max(2, 600 // drawn[0].width) * drawn[0].width, alt=alt))
+    width = max(2, 600 // drawn[0].width) * drawn[0].width
+    display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:
@@ -324,7 +324,9 @@ def curves(
         _decimal(getattr(axes, f"{axis}axis"))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _show(figure, f"{ylabel} against {xlabel}: {', '.join([*series, *(levels or {})])}", save)
+    ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
+    ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
+    _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
 
 
 def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):
@@ -355,7 +357,7 @@ def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", z
             buffer, "PNG", optimize=True
         )
     if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
-        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), alt=alt))
+        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), metadata={"alt": alt}))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
@@ -423,7 +425,8 @@ def recorded(name: str) -> Image | Markdown:
     path = runtime.results_dir() / f"{name}.jpg"
     if not path.exists():
         return Markdown(f"*{name}: no picture recorded yet*")
-    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), alt=f"Recorded pictures of {name}")
+    alt = {"alt": f"Recorded pictures of {name}"}  # `Image(alt=...)` is newer than the IPython of Colab
+    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), metadata=alt)
 
 
 def show_source(thing) -> Markdown:

@@ -77,9 +77,9 @@ def test_ctrl_c_ends_a_run_with_one_sentence_and_the_run_goes_on_later(tmp_path)
 
 
 def test_a_command_whose_packages_are_missing_says_what_to_install(monkeypatch, capsys):
-    """An install without the extra `notebooks` has no nbconvert."""
+    """An install without the extra `notebooks` has no nbformat."""
     monkeypatch.delitem(sys.modules, "inpaintkit.apps.course", raising=False)
-    monkeypatch.setitem(sys.modules, "nbconvert", None)
+    monkeypatch.setitem(sys.modules, "nbformat", None)
     assert __main__.main(["course"]) == 2
-    assert "nbconvert" in (said := capsys.readouterr().err)
+    assert "nbformat" in (said := capsys.readouterr().err)
     assert "inpaintkit[notebooks]" in said

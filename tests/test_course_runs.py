@@ -37,11 +37,12 @@ def test_course_runs_all_notebooks_though_one_fails_and_skips_good_ones_the_next
     assert "0.2500" in page
     assert 'class="failed"' in page
     assert (folder / "00_good.html").exists()
+    assert "encryption" not in (folder / "00_good.log").read_text(), "the kernel has nothing to warn of"
     assert course.main(folder, [good]) == 0
     assert "00_good: up to date" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 20, "20 s"), (2, 420, "2 s in one cell")])
+@pytest.mark.parametrize(("cell", "notebook", "said"), [(240, 12, "12 s"), (2, 420, "2 s in one cell")])
 def test_course_ends_a_notebook_that_hangs_and_runs_it_once_more(tmp_path, capsys, monkeypatch, cell, notebook, said):
     marker = tmp_path / "first_time"
     hangs_once = write_notebook(

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Where the package lies as pip installs it, away from its repository: on Colab a notebook has no more."""
+    """Where the package lies as pip installs its wheel, away from its repository: on Colab a notebook has no more."""
     source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in ("inpaintkit", "results"):
         shutil.copytree(NOTEBOOKS.parent / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -49,23 +49,28 @@ def installed(tmp_path_factory):
 
 def test_the_package_alone_has_portraits_and_recorded_runs(installed, tmp_path):
     code = """
+import inpaintkit
 from inpaintkit import data, papers, runtime
 from inpaintkit.experiments import records
-assert not runtime.checkout()
+print(inpaintkit.__file__, runtime.checkout())
 print(data.open("portraits", size=64), [len(records.load(paper).runs) for paper in papers.PAPERS.values()])
 """
     environment = os.environ | {"PYTHONPATH": str(installed)}
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "780 train, 95 test" in said.stdout, said.stderr
+    assert said.stdout.startswith(f"{installed}/inpaintkit/__init__.py None\n"), said.stderr
+    assert "780 train, 95 test" in said.stdout
     assert ", 0" not in said.stdout
 
 
 def papermill(installed, name, folder, options):
+    """A notebook in an empty folder."""
     command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{name}.ipynb"), str(folder / "out.ipynb")]
     command += ["--execution-timeout", "240", "--no-progress-bar", "--cwd", str(folder), "-p", "profile", "smoke"]
     command += ["-r", "out_dir", str(folder / "run"), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(installed)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=500, check=False, env=environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,9 @@ def test_odd_values_are_echoed_and_used(runs, name):
 def test_the_first_notebook_writes_its_scores(runs):
     run, folder = runs["00_masks_and_metrics"]
     assert run.returncode == 0, run.stderr[-2000:]
-    assert json.loads((folder / "run" / "results.json").read_text())["scores"]
+    record = json.loads((folder / "run" / "results.json").read_text())
+    assert record["scores"]
+    assert record["revision"] is None
 
 
 def test_a_misspelt_parameter_ends_a_notebook_under_bare_papermill(runs):

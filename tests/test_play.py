@@ -181,3 +181,16 @@ def test_whatever_fails_becomes_a_sentence_and_the_next_move_works():
     assert move(panel, x=1)["tiles"]
     with pytest.raises(ValueError, match="KeyError"):
         Broken([slider("x", "x", 2, 0, 2)])  # at the start it is an error of the notebook's
+
+
+def test_a_training_is_followed_in_pictures_and_without_a_notebook_in_lines(capsys, monkeypatch):
+    values = iter((0.5, 0.2))
+    follow = play.live(lambda: {"hole_mse": next(values)}, lambda: FACES)
+    assert follow() == {"hole_mse": 0.5}
+    assert capsys.readouterr().out == "epoch 1: hole_mse 0.5000\n"
+    shown = []
+    handle = type("Handle", (), {"update": lambda _, picture: shown.append(picture.data)})
+    monkeypatch.setattr(play, "get_ipython", lambda: object())
+    monkeypatch.setattr(play, "display", lambda picture, display_id: handle())
+    assert follow() == {"hole_mse": 0.2}
+    assert Image.open(io.BytesIO(shown[0])).width > 500

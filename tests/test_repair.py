@@ -205,6 +205,17 @@ def test_a_thick_hole_gets_a_picture_that_is_the_networks_own_when_it_is_shrunk_
     assert mse(shrunk, middle) ** 0.5 < 6  # of 37 grey levels that the texture varies by
 
 
+@pytest.mark.parametrize("head", ["patch", "full"])
+@pytest.mark.parametrize("mask", [holes((80, 0, 100, 260)), holes((0, 40, 200, 110))])  # in windows' scale, and shrunk
+def test_windows_that_disagree_join_without_a_seam(head, mask):
+    in_turn = lambda masked, _: (torch.arange(len(masked)) % 2.0)[:, None, None, None].expand_as(masked)  # noqa: E731
+    result = repaired(PHOTO, mask, Network(head, in_turn)).astype(int)
+    steps = [np.diff(np.where(mask[..., None], result, 0), axis=axis) for axis in (0, 1)]
+    inside = [mask[1:] & mask[:-1], mask[:, 1:] & mask[:, :-1]]
+    assert max(np.abs(step[both]).max() for step, both in zip(steps, inside, strict=True)) < 40
+    assert np.ptp(result[mask]) > 200
+
+
 @pytest.mark.parametrize(
     ("filler", "mask", "words"),
     [
@@ -304,16 +315,20 @@ def test_methods_have_names_and_folders_and_may_refuse(tmp_path):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+def write_files(folder):
+    Image.fromarray(PHOTO).save(folder / "photo.png")
+    Image.fromarray(HOLES["near"]).save(folder / "mask.png")
+    return folder
+
+
 @pytest.fixture
 def files(tmp_path):
     """A folder with photo.png, mask.png and room for out.png."""
-    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    Image.fromarray(HOLES["near"]).save(tmp_path / "mask.png")
-    return tmp_path
+    return write_files(tmp_path)
 
 
-def run(folder, photo="photo.png", mask="mask.png", out="out.png"):
-    return repair.repair_file(folder / photo, folder / mask, folder / out, Painter(), progress=False)
+def run(folder, photo="photo.png", mask="mask.png", out="out.png", **options):
+    return repair.repair_file(folder / photo, folder / mask, folder / out, Painter(), progress=False, **options)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".TIFF", ".bmp", ".webp"])
@@ -374,8 +389,40 @@ def test_a_mask_may_be_painted_on_a_transparent_layer(files):
     assert np.array_equal(np.array(Image.open(files / "out.png")), np.array(expected))
 
 
-def bad_files(folder):
-    """Photographs and masks that cannot be used."""
+def test_black_may_be_what_is_repaired_and_whoever_takes_the_wrong_one_is_told(files):
+    run(files)
+    expected = Image.open(files / "out.png")
+    Image.fromarray(~HOLES["near"]).save(files / "mask.png")
+    run(files, invert=True)
+    assert np.array_equal(np.array(Image.open(files / "out.png")), np.array(expected))
+    layer = np.zeros((HEIGHT, WIDTH, 4), np.uint8)  # painted black, and transparent elsewhere
+    layer[..., 3] = 255 * HOLES["near"]
+    Image.fromarray(layer).save(files / "mask.png")
+    run(files, invert=True)
+    assert np.array_equal(np.array(Image.open(files / "out.png")), np.array(expected))
+    Image.fromarray(HOLES["near"]).save(files / "mask.png")
+    with pytest.raises(ValueError, match=r"98 % of mask\.png is black.*leave --invert out"):
+        run(files, invert=True)
+
+
+def test_a_hole_may_grow_by_some_pixels(files):
+    Image.fromarray(holes((100, 100, 110, 120))).save(files / "mask.png")
+    run(files, dilate=3)
+    written = (np.array(Image.open(files / "out.png")) == 255).all(2)
+    assert np.array_equal(written.any(1).nonzero()[0], np.arange(97, 113))
+    assert np.array_equal(written.any(0).nonzero()[0], np.arange(97, 123))
+    for dilate in (-1, 101):
+        with pytest.raises(ValueError, match=f"dilate .* {dilate}"):
+            run(files, dilate=dilate)
+    Image.fromarray(np.indices((HEIGHT, WIDTH)).sum(0) % 4 == 0).save(files / "mask.png")
+    with pytest.raises(ValueError, match="dilate 9"):
+        run(files, dilate=9)
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory):
+    """A folder that has photographs and masks, too, that cannot be used."""
+    folder = write_files(tmp_path_factory.mktemp("bad"))
     (folder / "cut.png").write_bytes((folder / "photo.png").read_bytes()[:20_000])
     Image.fromarray(PHOTO).convert("CMYK").save(folder / "cmyk.jpg")
     Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(folder / "grey16.png")
@@ -387,6 +434,13 @@ def bad_files(folder):
     Image.fromarray(HOLES["near"] & False).save(folder / "empty.png")
     Image.fromarray(HOLES["near"] | True).save(folder / "full.png")
     Image.fromarray(np.dstack([PHOTO, np.uint8(255) * ~HOLES["near"]])).save(folder / "erased.png")
+    Image.fromarray(~HOLES["near"]).save(folder / "exchanged.png")
+    Image.fromarray(HOLES["thick"] * np.uint8(128)).save(folder / "grey.png")
+    (folder / "nothing.png").touch()
+    (folder / "words.jpg").write_text("a letter")
+    photo.save(folder / "moving.gif", save_all=True, append_images=[Image.fromarray(PHOTO[::-1])])
+    Image.new("1", (10_000, 10_000)).save(folder / "huge.png")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -398,11 +452,18 @@ def bad_files(folder):
         ({"photo": "grey16.png"}, "8 bits"),
         ({"photo": "colour16.tif"}, "8 bits"),
         ({"photo": "moving.png"}, "2 frames"),
-        ({"mask": "nowhere.png"}, "not a readable picture"),
+        ({"photo": "moving.gif"}, "2 frames"),
+        ({"photo": "nothing.png"}, "not a readable picture"),
+        ({"photo": "words.jpg"}, "not a readable picture"),
+        ({"photo": "huge.png"}, "shrink"),
+        ({"mask": "huge.png"}, "shrink"),
+        ({"mask": "nowhere.png"}, "does not exist"),
         ({"mask": "small.png"}, "260 wide and 200 high"),
         ({"mask": "empty.png"}, "no hole"),
         ({"mask": "full.png"}, "nothing but hole"),
-        ({"mask": "photo.png"}, "photograph and no mask"),
+        ({"mask": "exchanged.png"}, "98 % of exchanged.png is white"),
+        ({"mask": "grey.png"}, "no mask"),
+        ({"mask": "photo.png"}, "no mask"),
         ({"mask": "erased.png"}, "erased"),
         ({"out": "out.jpg"}, ".png, .tif, .tiff, .bmp, .webp"),
         ({"out": "photo.png"}, "overwrite"),
@@ -410,15 +471,15 @@ def bad_files(folder):
         ({"photo": "profile.png", "out": "out.bmp"}, "colour profile"),
     ],
 )
-def test_files_that_cannot_be_used_end_with_one_sentence_and_nothing_is_written(files, given, words):
-    bad_files(files)
-    before = {path.name: path.read_bytes() for path in files.iterdir()}
+@pytest.mark.filterwarnings("error")  # a warning would be a second sentence
+def test_files_that_cannot_be_used_end_with_one_sentence_and_nothing_is_written(bad_files, given, words):
+    before = {path.name: path.read_bytes() for path in bad_files.iterdir()}
     with pytest.raises((ValueError, OSError)) as caught:
-        run(files, **given)
+        run(bad_files, **given)
     assert next(reversed(given.values())) in str(caught.value)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert before == {path.name: path.read_bytes() for path in files.iterdir()}
+    assert before == {path.name: path.read_bytes() for path in bad_files.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -437,6 +498,100 @@ def test_arrays_that_cannot_be_used_are_named(photo, mask, error, name):
         repaired(photo, mask, Painter())
 
 
+# --- a folder ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Folders photos and masks: two that can be repaired, a broken photograph, and one without a mask."""
+    for name in ("photos", "masks"):
+        (tmp_path / name).mkdir()
+    for name in ("a.png", "b.jpg", "lonely.png"):
+        Image.fromarray(PHOTO).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "broken.jpg").write_text("no picture")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture either, and nobody thinks so")
+    for name in ("a", "b", "broken"):
+        Image.fromarray(HOLES["near"]).save(tmp_path / "masks" / f"{name}.png")
+    return tmp_path
+
+
+def run_all(folder, filler=None, masks="masks", **options):
+    """{picture: what became of it}"""
+    filler = filler or Painter()
+    outcomes = repair.repair_folder(folder / "photos", folder / masks, folder / "new/out", filler, False, **options)
+    return {outcome.name: outcome.what for outcome in outcomes}
+
+
+def test_a_folder_is_repaired_and_what_fails_stops_nothing(album):
+    assert run_all(album) == {"a.png": "repaired", "b.jpg": "repaired", "broken.jpg": "failed", "lonely.png": "failed"}
+    for name in ("a.png", "b.jpg"):
+        run(album, f"photos/{name}", "masks/a.png")
+        result = np.array(Image.open((album / "new/out" / name).with_suffix(".png")))
+        assert np.array_equal(result, np.array(Image.open(album / "out.png")))
+    assert len([*(album / "new/out").iterdir()]) == 2
+
+
+def test_a_folder_that_is_repaired_again_keeps_what_would_become_the_same(album):
+    for name in ("broken.jpg", "lonely.png"):
+        (album / "photos" / name).unlink()
+    again = lambda *given, **options: [*run_all(album, *given, **options).values()]  # noqa: E731
+    assert again() == ["repaired", "repaired"]
+    assert again() == ["kept", "kept"]
+    Image.fromarray(HOLES["one"]).save(album / "masks/a.png")
+    assert again() == ["repaired", "kept"]
+    assert again(dilate=1) == ["repaired", "repaired"]
+    assert again(fills.Box()) == ["repaired", "repaired"]
+    torch.manual_seed(0)
+    for _ in range(2):  # two networks of one name
+        net = Network("full")
+        net.net = torch.nn.Linear(2, 2)
+        assert again(net) == ["repaired", "repaired"]
+    assert again(net) == ["kept", "kept"]
+    Image.fromarray(PHOTO).save(album / "new/out/a.png")  # by somebody else, under the same name
+    before = (album / "new/out/a.png").read_bytes()
+    assert again() == ["failed", "repaired"]
+    assert (album / "new/out/a.png").read_bytes() == before
+
+
+def test_an_interrupted_folder_keeps_what_is_finished(album):
+    class Interrupted(Painter):
+        def __call__(self, masked, mask):
+            if self.seen:
+                raise KeyboardInterrupt
+            return super().__call__(masked, mask)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(album, Interrupted())
+    assert [path.name for path in (album / "new/out").iterdir()] == ["a.png"]
+    done = run_all(album)
+    assert (done["a.png"], done["b.jpg"]) == ("kept", "repaired")
+
+
+def test_one_mask_may_be_for_all_and_names_must_not_clash(album):
+    Image.fromarray(PHOTO[:-1]).save(album / "photos/small.png")
+    Image.fromarray(PHOTO).save(album / "photos/b.png")
+    done = run_all(album, masks="masks/a.png")
+    assert [name for name, what in done.items() if what == "repaired"] == ["a.png", "lonely.png"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "masks", "out", "named"),
+    [
+        ("photos", "nowhere", "out", "nowhere"),
+        ("new", "masks", "out", "new holds no picture"),
+        ("photos", "masks", "photos", "photos"),
+        ("photos", "masks", "masks", "masks"),
+        ("photos", "masks", "masks/a.png", "a.png"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_named(album, folder, masks, out, named):
+    (album / "new").mkdir()
+    before = sorted(album.rglob("*"))
+    with pytest.raises((ValueError, OSError), match=named):
+        repair.repair_folder(album / folder, album / masks, album / out, Painter(), False)
+    assert sorted(album.rglob("*")) == before
+
+
 def test_the_command_line(files, monkeypatch, capsys):
     monkeypatch.chdir(files)
     assert __main__.main(["repair", "photo.png", "mask.png", "--method", "tela"]) == 2
@@ -446,3 +601,24 @@ def test_the_command_line(files, monkeypatch, capsys):
     assert re.match("Inpainted_Output.png .* 3 holes, 1.87% .* Telea", capsys.readouterr().out)
     result = np.array(Image.open("Inpainted_Output.png"))
     assert np.array_equal(result[~HOLES["near"]], PHOTO[~HOLES["near"]])
+
+
+def test_the_command_line_lists_what_failed_in_a_folder(album, monkeypatch, capsys):
+    monkeypatch.chdir(album)
+    assert __main__.main(["repair", "photos", "masks", "--dilate", "101"]) == 2
+    assert __main__.main(["repair", "photos", "masks", "--dilate", "2"]) == 1
+    said = capsys.readouterr()
+    assert re.search("^repaired: 2 repaired .* 0 kept, 2 failed", said.out)
+    assert re.search(r"^broken.jpg: failed: .*\nlonely.png: failed: masks .*\n", said.err, flags=re.MULTILINE)
+    for name in ("broken.jpg", "lonely.png"):
+        (album / "photos" / name).unlink()
+    assert __main__.main(["repair", "photos", "masks", "--dilate", "2"]) == 0
+    assert "2 kept" in capsys.readouterr().out
+
+
+def test_the_command_line_says_what_each_method_does(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        __main__.main(["repair", "--list-methods"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*repair.METHODS]
+    assert all(len(line.split()) > 4 for line in lines)

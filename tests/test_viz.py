@@ -114,23 +114,27 @@ def shown(monkeypatch):
 def test_every_figure_says_in_words_what_it_shows(shown):
     picture, mask = torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
     viz.equation(("truth", picture[0]), "×", ("known", mask[0]), "=", ("masked", picture[:1]))
-    viz.strips({"harmonic": torch.rand(5) + 0.1, "ring": torch.rand(5) + 0.1}, "hole MSE")
+    viz.strips({"harmonic": torch.tensor([0.25, 0.75]), "VAE, raw": torch.rand(5) + 0.1}, "hole MSE")
     viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"])
-    viz.grid({"truth": picture}, notes={"truth": [0.5, "worst"]})
-    viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE")
+    viz.grid({"truth": picture}, notes={"truth": ["0.5", "worst"]})
+    viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE", {"ring": 5.5})
     viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
     words = [
         "truth × known = masked",
-        "harmonic, ring",
+        "harmonic 0.5; VAE, raw 0",
         r"code \(16,\)",
         "truth",
-        "hole MSE against epoch: test",
+        "hole MSE against epoch: test, 4 at the end; ring, 5.5",
         "smooth",
     ]
     assert len(shown) == len(words)
     for figure, said in zip(shown, words, strict=True):
-        assert re.search(said, figure.alt)
+        assert re.search(said, figure.metadata["alt"])
         assert Image.open(io.BytesIO(figure.data)).width > 50
+
+
+def test_a_recorded_picture_says_whose_it_is(shown):
+    assert "01_autoencoder" in viz.recorded("01_autoencoder").metadata["alt"]
 
 
 def test_an_animation_has_a_frame_for_every_caption_and_begins_with_the_last_one(shown):
@@ -154,4 +158,4 @@ def test_a_trace_names_what_every_layer_returns():
 def test_a_flow_says_who_gives_what_to_whom(shown):
     boxes = {"G": (0, 0), "D": (1, 0), "true": (1, 1)}
     viz.flow(boxes, {("G", "D"): "squares"}, {("D", "G"): "gradients", ("true", "G"): "L1"}, highlight=["G"])
-    assert shown[-1].alt == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"
+    assert shown[-1].metadata["alt"] == "Boxes and arrows: G to D squares, D to G gradients, true to G L1"

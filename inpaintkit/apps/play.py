@@ -1,11 +1,14 @@
 """Explorers: paint a hole, move a slider, and see at once what fills and trained networks make of it."""
 
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython import get_ipython
+from IPython.display import Image, display
 from skimage.metrics import structural_similarity
 
 from inpaintkit import data, fills, masking, metrics, runtime, viz
@@ -352,3 +355,47 @@ def photograph(*networks: Filler, path: str | Path | None = None, save: str | Pa
     """Notebooks 00, 03 and 04: repair a photograph of your own with a classic fill or a network."""
     methods = [*fills.fills("telea", "harmonic", "biharmonic", "navier-stokes"), *networks]
     return Photograph({one.label: one for one in methods}, path, save)
+
+
+# --- while a network is trained ---------------------------------------------------------------------------------------
+
+
+def live(
+    monitor: Callable[[], dict[str, float]], preview: Callable[[], torch.Tensor]
+) -> Callable[[], dict[str, float]]:
+    """For ``fit(monitor=...)``: shows the scores so far as curves and the same pictures anew after every epoch.
+
+    Without a notebook it prints the scores, a line each epoch.
+    """
+    scores: list[dict[str, float]] = []
+    shown = None
+
+    def after_epoch():
+        nonlocal shown
+        scores.append({name: float(value) for name, value in monitor().items()})
+        if get_ipython() is None:
+            print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
+            return scores[-1]
+        picture = Image(
+            _progress(scores, preview()), format="jpeg", metadata={"alt": "The training so far: scores and pictures"}
+        )
+        shown = shown or display(picture, display_id=True)
+        shown.update(picture)
+        return scores[-1]
+
+    return after_epoch
+
+
+def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
+    figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
+    name = next(iter(scores[0]))
+    curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
+    curve.set(xlabel="epoch", title=f"{name} {scores[-1][name]:.4f}", yscale="log")
+    row.imshow(
+        torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
+    )
+    row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})
+    plt.close(figure)
+    return buffer.getvalue()

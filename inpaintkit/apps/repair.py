@@ -2,13 +2,16 @@
 
 Known pixels never leave uint8: the photograph is copied and only pixels of the hole are written. Classic fills work at
 full resolution on crops around the holes. A network that takes pictures of one size sees windows of that size, shrunk
-where a hole is too thick for them, and each window is responsible for its middle. A network that takes any size sees
-the photograph in tiles.
+where a hole is too thick for them, and draws their middles, which overlap and are blended. A network that takes any
+size sees the photograph in tiles.
 """
 
+import hashlib
 import itertools
+import math
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +21,27 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from inpaintkit import fills, masking, papers, shipped
+from inpaintkit import fills, masking, papers, runtime, shipped
 from inpaintkit.apps import photos
 from inpaintkit.contracts import Filler
 from inpaintkit.experiments.run import trained_filler
 
 METHODS = (*(id for id in fills.FILLS if id != "nothing"), "network")
+WORDS = {  # a fill that is not here is described by its label
+    "mean": "one colour in all holes: the mean of the picture",
+    "ring": "one colour in each hole: the mean of the pixels around it",
+    "box": "soft: the mean of what is near, from the rim inwards",
+    "harmonic": "smooth: a surface stretched over the hole",
+    "biharmonic": "smoother than harmonic: the surface also continues the slopes around the hole",
+    "telea": "quick: continues the colours at the rim; for scratches and text",
+    "navier-stokes": "quick: continues lines of equal brightness; for scratches and text",
+    "patch": "copies texture from other places of the picture",
+    "frequency": "continues patterns and stripes",
+    "network": "draws what it has seen in training: faces with the network of the kit, your pictures with --run",
+}
 WEIGHTS = "weights.safetensors"
 SHIPPED = "context_encoder"  # whose weights repair where no run is named
+DILATE = 100  # pixels by which a hole may grow
 MARGIN = 32  # pixels around the holes of a crop, and around a tile
 CELL = 256  # side of a tile; holes up to this long are filled together when their centres lie in the same cell
 BATCH = 32  # windows that a network gets at once
@@ -40,6 +56,17 @@ def method(name: str, run: str | Path | None = None) -> Filler:
     if run is not None and name != "network":
         raise ValueError(f"run goes with method network, and method is {name!r}: leave run out.")
     return trained_network(run or SHIPPED) if name == "network" else fills.FILLS[name]()
+
+
+def methods() -> str:
+    """A line for each of `METHODS`: what it draws, and from how many missing pixels on it is slow."""
+    lines = []
+    for id in METHODS:
+        filler = fills.FILLS.get(id, lambda: None)()
+        words = WORDS.get(id) or getattr(filler, "label", id)
+        slow = getattr(filler, "slow_from", math.inf)
+        lines.append(f"{id:14} {words}" + (f"; slow from {slow:,} missing pixels on" if slow < math.inf else ""))
+    return "\n".join(lines)
 
 
 def trained_network(run: str | Path) -> Filler:
@@ -77,20 +104,119 @@ def _untrained(paper) -> Filler:
 
 
 def repair_file(
-    photo_path: str | Path, mask_path: str | Path, out_path: str | Path, filler: Filler, progress: bool = True
+    photo_path: str | Path,
+    mask_path: str | Path,
+    out_path: str | Path,
+    filler: Filler,
+    progress: bool = True,
+    *,
+    dilate: int = 0,
+    invert: bool = False,
+    made: str = "",
 ) -> dict:
     """Repairs a photograph where the mask's picture is white; the file written is lossless and keeps size, colour
     profile and transparency. Returns how many "holes", which "share" of the picture, and "seconds", files included.
 
+    Args:
+        dilate: pixels by which the hole grows, 0 to 100: against the halo of an object that was painted over tightly.
+        invert: repair what is black in the mask.
+        made: see `photos.save`.
+
     Raises ValueError or OSError with one sentence: files that cannot be used, or would be lost.
     """
     started = time.perf_counter()
+    _check_dilate(dilate)
     photo = photos.open_photo(photo_path)
     photos.check_target(out_path, photo, photo_path, mask_path)
-    mask = photos.open_mask(mask_path, photo)
-    photos.save(out_path, repair(photo.pixels, mask, filler, progress), photo)
+    mask = photos.open_mask(mask_path, photo, invert)
+    if dilate:
+        mask |= _distance(~mask) <= dilate
+    if mask.all():
+        raise ValueError(f"dilate {dilate} leaves no known pixel of {Path(photo_path).name}: choose a smaller one.")
+    photos.save(out_path, repair(photo.pixels, mask, filler, progress), photo, made)
     holes = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
     return {"holes": holes, "share": float(mask.mean()), "seconds": time.perf_counter() - started}
+
+
+def _check_dilate(dilate: int) -> None:
+    if not 0 <= dilate <= DILATE:
+        raise ValueError(f"dilate must be between 0 and {DILATE} pixels, and {dilate} is not.")
+
+
+# --- a folder ---------------------------------------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """What became of a picture of a folder: "repaired", "kept" or "failed", and what its reader should know."""
+
+    name: str
+    what: str
+    words: str = ""
+
+
+def repair_folder(
+    folder: str | Path,
+    masks: str | Path,
+    out: str | Path,
+    filler: Filler,
+    progress: bool = True,
+    *,
+    dilate: int = 0,
+    invert: bool = False,
+) -> list[Outcome]:
+    """Repairs every picture of a folder, as `repair_file` does, to a PNG file of its name in the folder ``out``.
+
+    ``masks`` is one mask for all, or a folder with a mask of the same name (but for the suffix) for each. A picture
+    that fails stops no other. Each file that is written holds a hash of its photograph, its mask and the method: if
+    that is the same, the file is kept. A file that this function has not written is never replaced.
+
+    Raises ValueError or OSError with one sentence where no picture can be repaired.
+    """
+    folder, masks, out = Path(folder), Path(masks), Path(out)
+    _check_dilate(dilate)
+    if not masks.exists():
+        raise FileNotFoundError(f"{masks} does not exist: name a mask, or a folder of masks.")
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is no folder: name one for the repaired pictures.")
+    if out.exists() and (out.samefile(folder) or out.samefile(masks)):
+        raise ValueError(f"{out} holds what is to be repaired: name another folder for the repaired pictures.")
+    found = photos.pictures(folder)
+    if not found:
+        raise ValueError(f"{folder} holds no picture: name the folder of the photographs.")
+    stems = Counter(path.stem for path in found)
+    net = getattr(filler, "net", None)
+    weights = runtime.fingerprint(*net.state_dict().values()) if net is not None else ""
+    how = f"{filler.id} {weights} dilate {dilate} invert {invert}".encode()
+    outcomes = []
+    for path in tqdm(found, desc=filler.label, unit="picture", disable=not progress):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                if stems[path.stem] > 1:
+                    raise ValueError(f"another picture is called {path.stem}, too: rename one of them.")
+                mask, target = _mask_of(path, masks), out / f"{path.stem}.png"
+                made = hashlib.sha256(how + path.read_bytes() + mask.read_bytes()).hexdigest()
+                done = target.exists() and photos.made_from(target)
+                if done is None:
+                    raise ValueError(f"{target} is there and was not made by this command: move it away.")
+                if done != made:
+                    repair_file(path, mask, target, filler, False, dilate=dilate, invert=invert, made=made)
+            except (ValueError, OSError, RuntimeError) as error:
+                outcomes.append(Outcome(path.name, "failed", str(error)))
+            else:
+                words = " ".join(str(one.message) for one in said)
+                outcomes.append(Outcome(path.name, "kept" if done == made else "repaired", words))
+    return outcomes
+
+
+def _mask_of(photo: Path, masks: Path) -> Path:
+    if not masks.is_dir():
+        return masks
+    mine = [path for path in photos.pictures(masks) if path.stem == photo.stem]
+    if len(mine) != 1:
+        number = "no mask" if not mine else f"{len(mine)} masks"
+        raise ValueError(f"{masks} holds {number} called {photo.stem}: there must be one for each photograph.")
+    return mine[0]
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -160,8 +286,8 @@ def _numbered(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.concatenate([[-1], groups]).astype(np.int32)[labels]
 
 
-def _write(pixels: np.ndarray, own: np.ndarray, values: np.ndarray) -> None:
-    pixels[own] = (255 * values[own]).round().clip(0, 255).astype(np.uint8)
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return (255 * values).round().clip(0, 255).astype(np.uint8)
 
 
 # --- classic fills: crops at full resolution --------------------------------------------------------------------------
@@ -180,7 +306,8 @@ def _fill_crops(pixels, mask, labels, boxes, filler, progress) -> None:
     number = _numbered(labels, groups)
     for group, box in enumerate(tqdm(unions, desc=filler.label, unit="crop", disable=not progress)):
         crop, masked, hole = _crop(pixels, mask, box, filler)
-        _write(pixels[crop], number[crop] == group, filler(masked, hole)[0].movedim(0, -1).numpy())
+        own = number[crop] == group
+        pixels[crop][own] = _bytes(filler(masked, hole)[0].movedim(0, -1).numpy()[own])
 
 
 def _crop(pixels, mask, box, filler):
@@ -237,6 +364,10 @@ def _fill_windows(pixels, mask, labels, boxes, filler, progress) -> None:
     number, windows = _windows(mask, labels, boxes, side)
     before = size // 2 - side // 2  # pixels of a window before its middle
     middle = slice(before, before + side)
+    missing = int(mask.sum())
+    index = np.zeros(mask.shape, np.int32)  # of each missing pixel in the two sums
+    index[mask] = np.arange(missing)
+    total, weights = np.zeros((missing, 3), np.float32), np.zeros((missing, 1), np.float32)
     starts = range(0, len(windows), BATCH)
     for first in tqdm(starts, desc=filler.label, unit=f"x{BATCH} windows", disable=not progress):
         batch = windows[first : first + BATCH]
@@ -249,10 +380,15 @@ def _fill_windows(pixels, mask, labels, boxes, filler, progress) -> None:
             raise ValueError(f"{filler.label} {problem}: choose another method.")
         preds = masking.composite(masked, filler(masked, hole), hole)[..., middle, middle].movedim(1, -1).numpy()
         for (group, f, top, left), pred in zip(batch, preds, strict=True):
-            values = _enlarged(pred, f)[max(-top, 0) :, max(-left, 0) :]  # the photograph begins at 0
             here = slice(max(top, 0), top + side * f), slice(max(left, 0), left + side * f)
             own = number[here] == group
-            _write(pixels[here], own, values[: own.shape[0], : own.shape[1]])
+            y, x = np.nonzero(own)
+            y, x = y + max(-top, 0), x + max(-left, 0)  # the photograph begins at 0, its windows may not
+            ramp = np.sin(np.pi * (np.arange(side * f) + 0.5) / (side * f)) ** 2
+            weight = (ramp[y] * ramp[x]).astype(np.float32)[:, None]
+            total[index[here][own]] += weight * _enlarged(pred, f)[y, x]
+            weights[index[here][own]] += weight
+    pixels[mask] = _bytes(total / weights)
 
 
 def _scales(mask, labels, boxes, side) -> np.ndarray:
@@ -274,7 +410,10 @@ def _scales(mask, labels, boxes, side) -> np.ndarray:
 
 
 def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[Window]]:
-    """The number of every pixel, and the windows that fill it with their middles, ``side * scale`` wide."""
+    """The number of every pixel, and the windows that fill it with their middles, ``side * scale`` wide.
+
+    Where one is not enough, middles overlap by half.
+    """
     scales = _scales(mask, labels, boxes, side)
     groups, unions, cells = _together(boxes, scales * side)
     # At the border a window is centred on the hole and its reflection together, if they fit.
@@ -288,11 +427,17 @@ def _windows(mask, labels, boxes, side) -> tuple[np.ndarray, list[Window]]:
     grids += [(len(unions), side, (0, 0, *mask.shape))] if sprawling.any() else []
     windows = []
     for group, cell, (top, left, bottom, right) in grids:
-        rows, columns = (range(a - (a - b) % cell // 2, b, cell) for a, b in ((top, bottom), (left, right)))
-        for y, x in itertools.product(rows, columns):
+        for y, x in itertools.product(_starts(top, bottom, cell), _starts(left, right, cell)):
             if (number[max(y, 0) : max(y + cell, 0), max(x, 0) : max(x + cell, 0)] == group).any():
                 windows.append(Window(int(group), int(cell // side), int(y), int(x)))
     return number, windows
+
+
+def _starts(first: int, last: int, cell: int) -> range:
+    """Where the middles begin that cover ``first`` to ``last``, as far beyond the one as beyond the other."""
+    further = max(math.ceil((last - first - cell) / (cell // 2)), 0)
+    start = first - (cell + further * (cell // 2) - (last - first)) // 2
+    return range(start, start + further * (cell // 2) + 1, cell // 2)
 
 
 def _mirror(first: int, count: int, length: int) -> np.ndarray:
@@ -305,13 +450,15 @@ def _shrunk(pixels, mask, top, left, size, f) -> tuple[np.ndarray, np.ndarray]:
     """A window ``f`` times smaller: picture (size, size, C) with the mean in its holes, and holes (size, size)."""
     window = np.ix_(_mirror(top, size * f, mask.shape[0]), _mirror(left, size * f, mask.shape[1]))
     known = ~mask[window]
-    blocks = (pixels[window] * known[..., None]).reshape(size, f, size, f, -1)
-    total = blocks.sum((1, 3), dtype=np.float32) / np.float32(255)
-    count = known.reshape(size, f, size, f).sum((1, 3))
+    light, share = (  # means over blocks of f x f pixels, with nothing in the hole
+        cv2.resize(blocks.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        for blocks in (pixels[window] * known[..., None], known)
+    )
     # Where no block is known completely, among lone known pixels, blocks that are known in part are the best there is.
-    hole = count < f * f if (count == f * f).any() else count == 0
-    average = total / np.maximum(count, 1)[..., None].astype(np.float32)
-    return np.where(hole[..., None], total.sum((0, 1)) / np.float32(count.sum()), average), hole
+    hole = share < 1 - 0.5 / f**2
+    hole = share == 0 if hole.all() else hole
+    average = light / np.where(share == 0, 1, share)[..., None]
+    return np.where(hole[..., None], light.sum((0, 1)) / share.sum(), average) / np.float32(255), hole
 
 
 def _enlarged(pred: np.ndarray, f: int) -> np.ndarray:

@@ -342,7 +342,7 @@ def stamp(recorded: Records) -> str:
     """Where recorded numbers come from, for a caption: from the rows themselves."""
     runs = recorded.runs
     if runs.empty:
-        return "not run: make effects"
+        return "not run"
 
     def all_of(column):
         return ", ".join(str(value) for value in sorted(runs[column].dropna().unique())) or "unknown"

@@ -188,20 +188,31 @@ def _surveys(paper: Paper) -> list[str]:
 
 BEGIN, END = "<!-- {}: written by make readme -->", "<!-- end of {} -->"
 BADGE = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com"
-BADGE += "/github/inpaintkit/inpaintkit/blob/main/notebooks/{}.ipynb)"
+BADGE += "/github/{}/blob/main/notebooks/{}.ipynb)"
+
+
+def repository() -> str:
+    """Owner and name of the repository on GitHub, as pyproject.toml says: the one place for both."""
+    project = runtime.tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    return project["urls"]["Repository"].removeprefix("https://github.com/")
+
+
+def badge(notebook: str) -> str:
+    """The link to a notebook on Colab."""
+    return BADGE.format(repository(), notebook)
 
 
 def overview() -> str:
     """The map: a row for each notebook."""
     first = {"notebook": "[00 · Masks and metrics](notebooks/00_masks_and_metrics.ipynb)"}
-    rows = [first | {"Colab": BADGE.format("00_masks_and_metrics"), "demo": "holes, fills and scores; no network"}]
+    rows = [first | {"Colab": badge("00_masks_and_metrics"), "demo": "holes, fills and scores; no network"}]
     for paper in papers.PAPERS.values():
         if not (root() / "notebooks" / f"{paper.notebook}.ipynb").exists():
             continue
         number, cfg = paper.notebook.partition("_")[0], paper.Parameters.resolve({})
         row = {"notebook": f"[{number} · {paper.title}](notebooks/{paper.notebook}.ipynb)"}
         holes = next(iter(paper.test_holes(cfg, 1)))
-        row |= {"Colab": BADGE.format(paper.notebook), "demo": f"faces of {cfg.size}x{cfg.size}, hole {holes}"}
+        row |= {"Colab": badge(paper.notebook), "demo": f"faces of {cfg.size}x{cfg.size}, hole {holes}"}
         rows.append(row | {"all runs": f"[report](docs/reports/{paper.notebook}.md)"})
     return markdown(pd.DataFrame(rows).fillna(""))
 
