@@ -249,7 +249,8 @@ class Move(Panel):
     """
 
     def __init__(self, encode: Callable, decode: Callable, images: torch.Tensor, side: int):
-        self.encode, self.decode, self.images, self.side = encode, decode, images.cpu(), side
+        self.encode = lambda masked: encode(masked.to(images.device)).cpu()
+        self.decode, self.images, self.side = lambda code: decode(code.to(images.device)).cpu(), images.cpu(), side
         last = images.shape[-1] - side
         controls = [choice("face", "face", _numbered(images)), slider("row", "row of the hole", last // 2, 0, last)]
         super().__init__([*controls, slider("column", "column", last // 2, 0, last)])
