@@ -276,7 +276,7 @@ class Move(Panel):
         axes.plot(whole.cpu(), color="black", linewidth=1, label="without hole")
         axes.plot(code.cpu(), color=viz.COLOURS["VAE"], linewidth=1, label="with it")
         axes.set(xlabel="number of the code", ylabel="mean")
-        axes.legend(fontsize=9, frameon=False, ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+        axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
         yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
 
