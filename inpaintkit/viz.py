@@ -43,6 +43,9 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "Caltech-101": "#2b3990",
     "faces": "#d62728",
     "unseen photographs": "#636363",
+    "KL term": "#756bb1",
+    "prior": "#7f7f7f",
+    "posterior": "#d62728",
 }
 COLOURS |= {"content": "#444444", "fooling D": "#e7298a", "D": "#01665e"}  # losses
 COLOURS |= {"one window": "#08306b", "11x11 Gaussian": "#c51b7d", "7x7 uniform": "#01665e"}  # of SSIM

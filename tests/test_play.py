@@ -67,7 +67,7 @@ MOVES = {  # an explorer, and moves after which its pictures must differ
     "holes": (lambda: play.holes(size=64), [{"picture": "coins"}, {"shape": "square"}, {"row": 20}, {"error": True}]),
     "cover": (lambda: play.cover(FACES, [network("autoencoder")]), [{"picture": "picture 1"}, {"shape": "strokes"}]),
     "levels": (lambda: play.Levels(FACES, fills.fills("box")), [{"p": 30}, {"seed": 3}, {"picture": "picture 2"}]),
-    "walk": (walk, [{"t": 0.9}, {"d0": 2}, {"b": "picture 3"}]),
+    "walk": (walk, [{"t": 0.9}, {"d0": 2}, {"b": "picture 3"}, {"seed": 3}]),
     "move": (moving_hole, [{"row": 3}, {"column": 9}, {"face": "picture 2"}]),
     "window": (
         lambda: play.window(FACES, {"blurred": torch.nn.functional.avg_pool2d(FACES, 3, 1, 1)}),

@@ -81,6 +81,7 @@ def test_shown_source_is_the_shipped_source():
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
 CURVES |= {"content", "fooling D", "D", "Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
 CURVES |= {"one window", "11x11 Gaussian", "7x7 uniform"}  # of SSIM
+CURVES |= {"KL term", "prior", "posterior"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():
@@ -144,7 +145,7 @@ def test_every_figure_says_in_words_what_it_shows(shown):
     viz.strips({"harmonic": torch.tensor([0.25, 0.75]), "VAE, raw": torch.rand(5) + 0.1}, "hole MSE")
     viz.diagram({"input": (3, 8, 8), "code": (16,)}, {"code": 100}, ["code"], ("input", "code"))
     viz.equation(("channel 0", torch.tensor([[0, 1], [2, 3]])), "→", ("shuffled", torch.arange(16).view(4, 4)))
-    viz.grid({"truth": picture})
+    viz.grid({"truth": picture}, notes={"truth": ["0.5", "worst"]})
     viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE", {"ring": 5.5})
     viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
     words = [

@@ -258,7 +258,8 @@ def window(truth: torch.Tensor, candidates: dict[str, torch.Tensor]) -> Panel:
 
 
 class Walk(Panel):
-    """Notebook 02: from the code of one face to that of another, and along the directions in which codes differ most.
+    """Notebook 02: from the code of one face to that of another, along the directions in which codes differ most, and
+    from a code that is sampled from the prior.
 
     ``decode`` takes a code (1, latent), ``codes`` (N, latent) are those of the ``images`` (N, C, H, W); the directions
     are the principal components of ``codes``.
@@ -273,7 +274,7 @@ class Walk(Panel):
         controls = [choice("a", "from", names), choice("b", "to", names, names[1])]
         controls += [slider("t", "share of the way", 0.5, 0, 1, 0.05)]
         controls += [slider(f"d{i}", f"direction {i + 1}", 0, -3, 3, 0.25, " sd") for i in range(directions)]
-        super().__init__(controls)
+        super().__init__([*controls, slider("seed", "sample of the prior", 0, 0, 50)])
 
     @torch.no_grad()
     def answer(self, values):
@@ -282,9 +283,11 @@ class Walk(Panel):
         for i, axis in enumerate(self.axes):
             code = code + values[f"d{i}"] * axis
         yield Tile("from", self.images[a])
-        yield Tile("decoded", self.decode(code[None])[0].cpu(), f"{t:.0%} of the way")
+        yield Tile("decoded", self.decode(code[None])[0].cpu(), f"{100 * t:.0f} % of the way")
         yield Tile("to", self.images[b])
         yield Tile("pixels mixed", torch.lerp(self.images[a], self.images[b], t), "no network")
+        noise = torch.randn(len(code), generator=runtime.generator(int(values["seed"]))).to(code)
+        yield Tile("new face", self.decode(noise[None])[0].cpu(), "sampled from the prior")
 
 
 class Move(Panel):
@@ -294,7 +297,8 @@ class Move(Panel):
     """
 
     def __init__(self, encode: Callable, decode: Callable, images: torch.Tensor, side: int):
-        self.encode, self.decode, self.images, self.side = encode, decode, images.cpu(), side
+        self.encode = lambda masked: encode(masked.to(images.device)).cpu()
+        self.decode, self.images, self.side = lambda code: decode(code.to(images.device)).cpu(), images.cpu(), side
         last = images.shape[-1] - side
         controls = [choice("face", "face", _numbered(images)), slider("row", "row of the hole", last // 2, 0, last)]
         super().__init__([*controls, slider("column", "column", last // 2, 0, last)])
@@ -316,12 +320,12 @@ class Move(Panel):
         yield Tile("composite", full[0], f"hole MSE {metrics.mse(full, face, hole).item():.4f}")
         yield Tile("truth", face[0])
         moved = ((code - whole).norm() / whole.norm()).item()
-        figure, axes = plt.subplots(figsize=(3.6, 1.6))
+        figure, axes = plt.subplots(figsize=(2.6, 2.4))
         axes.plot(whole.cpu(), color="black", linewidth=1, label="without hole")
         axes.plot(code.cpu(), color=viz.COLOURS["VAE"], linewidth=1, label="with it")
         axes.set(xlabel="number of the code", ylabel="mean")
-        axes.legend(fontsize=7, frameon=False)
-        yield Tile("the code", plot(figure), f"moved by {moved:.0%} of its length")
+        axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+        yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
 
 class Levels(Panel):
@@ -503,14 +507,14 @@ def live(
 
 
 def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
-    figure, (curve, row) = plt.subplots(1, 2, figsize=(8, 1.9), dpi=80, width_ratios=(1, 2), layout="constrained")
+    figure, (curve, row) = plt.subplots(1, 2, figsize=(10, 2.1), dpi=80, width_ratios=(1, 3), layout="constrained")
     name = next(iter(scores[0]))
     label = evaluate.SCORES[name].label if name in evaluate.SCORES else name
     curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
     curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}", yscale="log")
-    row.imshow(
-        torch.cat(list(pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)), 2).permute(1, 2, 0)
-    )
+    viz.decimal(curve.yaxis)
+    four = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
+    row.imshow(torch.cat(list(four), 2).permute(1, 2, 0), interpolation="nearest")
     row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})

@@ -271,7 +271,7 @@ def trained_filler(path: Path, device: torch.device | str = "cpu") -> tuple[Pape
         cfg = paper.Parameters().changed(**json.loads(header["parameters"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was not saved by this version of the kit ({error}): train it again.") from error
-    modules = paper.build(cfg).to(device)
+    modules = paper.build(cfg).to(device).eval()
     training.load_weights(path, modules, paper.kept)
     return paper, paper.filler(modules, cfg)
 
