@@ -215,7 +215,7 @@ def _worth(recorded: Records, base: Variant, other: Variant) -> Worth:
     return Worth(*said, difference, direction(recorded, other, base) + mark, of_seeds)
 
 
-def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, list, list]]:
+def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, ...]]:
     """The lines of a question over one parameter (`questions.series`): the main score of the network divided by that
     of a fill on the same pictures, as (values of the parameter, means over seeds, spreads), for `viz.curves`. A
     question without ``over`` is one line, named by its id. What was not run is left out.
