@@ -178,7 +178,7 @@ def test_a_notebook_runs_from_top_to_bottom_and_its_panels_are_alive(lab, browse
     panels = page.locator(".ik-panel[data-answers]")
     assert panels.count() >= 1
     for number in range(panels.count()):
-        assert panels.nth(number).locator("figure img").count() >= 2
+        assert panels.nth(number).locator("figure img").count() >= 1
         panels.nth(number).screenshot(path=ARTEFACTS / f"{name[:2]}-panel-{number}.png")
     assert not errors
     page.close()

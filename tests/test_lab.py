@@ -42,13 +42,8 @@ def test_a_copy_is_kept_though_its_making_was_interrupted(checkout):
     assert (checkout / lab.FOLDER / "01.ipynb").read_text() == "mine"
 
 
-def test_the_copies_are_ignored_by_git_and_their_links_lead_to_the_same_files():
-    root = runtime.checkout()
-    assert f"/{lab.FOLDER}/" in (root / ".gitignore").read_text().split()
-    text = (root / "notebooks" / "01_autoencoder.ipynb").read_text(encoding="utf8")
-    links = re.findall(r"\]\((\.\./[^)]*)\)", text)
-    assert links
-    assert all((root / lab.FOLDER / ".." / link.removeprefix("../")).resolve().exists() for link in links)
+def test_the_copies_are_ignored_by_git():
+    assert f"/{lab.FOLDER}/" in (runtime.checkout() / ".gitignore").read_text().split()
 
 
 def test_jupyterlab_knows_the_options_and_takes_photographs_of_30_mb(tmp_path):
