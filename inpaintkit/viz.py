@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from pandas.io.formats.style import Styler
 
 from inpaintkit import evaluate, masking, metrics, runtime
@@ -27,11 +28,11 @@ FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
     "do nothing": "#c7c7c7",
     "mean of known pixels": "#bcbd22",
-    "mean of a 2-pixel ring": "#7f7f7f",
+    "mean of a 2-pixel ring": "#a6a6a6",
     "normalised 5x5 box": "#8c564b",
     "harmonic": "#1f77b4",
     "biharmonic": "#2ca02c",
-    "Telea": "#9467bd",
+    "Telea": "#6a3d9a",
     "Navier-Stokes": "#17becf",
     "patch-based, 7x7": "#e377c2",
     "frequency-selective": "#ff7f0e",
@@ -87,10 +88,10 @@ def grid(
         for j, words in enumerate((notes or {}).get(label, ())):
             box = {"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1}
             place = (j * width + 2, (i + 1) * height - 2)
-            axes.text(*place, *_plain([words]), color="white", fontsize=7, ha="left", va="bottom", bbox=box)
+            axes.text(*place, *_plain([words]), color="white", fontsize=8.5, ha="left", va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
-    axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(length=0, labelsize=10, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     told = "; ".join(rows) + (f"; columns: {', '.join(titles)}" if titles else "")
     _show(figure, f"Rows of pictures, from the top: {told}", save, "jpeg", ZOOM if zoom > 1 else 1)
@@ -155,7 +156,7 @@ def equation(*terms: str | tuple[str, torch.Tensor]):
             axes.text(0.5, 0.5, term, ha="center", va="center", fontsize=20, transform=axes.transAxes)
             continue
         axes.set(xticks=[], yticks=[])
-        axes.set_title(term[0], fontsize=9)
+        axes.set_title(term[0], fontsize=10)
         if not (term[1].is_floating_point() or term[1].dtype == torch.bool):
             axes.imshow((term[1] // pictures[0][1].numel()).numpy(), cmap="Pastel1", vmin=0, vmax=8)
             for (y, x), number in np.ndenumerate(term[1].numpy()):
@@ -188,27 +189,27 @@ def diagram(
 ):
     """A network as boxes, one per tensor: {label: (C, H, W), (numbers,) or (how many, numbers)}, as `trace` returns.
 
-    A box is as high as its picture and as wide as it has channels (both on a scale that bends); vectors are bars.
+    A box is as high as its picture; its width grows with its channels, ten times as many for one step. Vectors are
+    narrow bars of one height.
     ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say; a
     ``skip`` connection goes over the boxes from one label to another, to which it is added.
     """
-    figure, axes = plt.subplots(figsize=(max(WIDEST, 75 * len(shapes)) / DPI, 2.6), dpi=DPI)
-    top = max((size[1] if len(size) == 3 else size[-1] / 16) for size in shapes.values()) ** 0.5
+    figure, axes = plt.subplots(figsize=(max(WIDEST, 80 * len(shapes)) / DPI, 3), dpi=DPI)
+    top = 8.0  # of the highest picture
+    scale = top / max(size[1] for size in shapes.values() if len(size) == 3)
     x, middles = 0.0, {}
     for label, size in shapes.items():
-        width, height = (
-            (0.12 + 0.1 * np.log2(size[0]), size[1] ** 0.5) if len(size) == 3 else (0.18, size[-1] ** 0.5 / 4)
-        )
+        width, height = (0.12 + 0.33 * np.log10(size[0]), size[1] * scale) if len(size) == 3 else (0.12, top / 3)
         stacked, colour = size[0] if len(size) == 2 else 1, "#f4a582" if label in highlight else "#92c5de"
         for i in range(stacked):  # one bar above the other
             bottom = (i - stacked / 2) * (height + 0.5) + 0.25
             axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
         middle, words = x + width / 2, "x".join(map(str, size))
         middles[label] = (middle, height / 2)
-        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=8)
-        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=8)
+        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=9)
+        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=9)
         if weights and label in weights:
-            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=8, color="#b2182b")
+            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=9, color="#b2182b")
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
@@ -217,7 +218,7 @@ def diagram(
         over = max(low, high) + 1.2
         axes.plot([start, start, end], [low, over, over], color="#b2182b")
         axes.annotate("", (end, high), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
-        axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=8, color="#b2182b")
+        axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=9, color="#b2182b")
     axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
     axes.axis("off")
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
@@ -242,7 +243,7 @@ def flow(
     for label, place in boxes.items():
         box = {"boxstyle": "round,pad=0.5", "edgecolor": "#333333"}
         box["facecolor"] = "#f4a582" if label in highlight else "#d1e5f0"
-        drawn[label] = axes.text(*place, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+        drawn[label] = axes.text(*place, label, ha="center", va="center", fontsize=10, bbox=box, zorder=3)
     figure.canvas.draw()  # the boxes get their sizes
     for kind, colour, bent in ((arrows, "#333333", 0.0), (back or {}, "#b2182b", 0.4)):
         for (a, b), words in kind.items():
@@ -257,7 +258,7 @@ def flow(
                 (y0 + y1) / 2 - bend * (x1 - x0) / 2 + (4 if bend >= 0 else -14),
             )
             place = axes.transData.inverted().transform(middle)  # a tight figure has other pixels, and the same data
-            axes.text(*place, words, ha="center", va="bottom" if bend >= 0 else "top", fontsize=8, color=colour)
+            axes.text(*place, words, ha="center", va="bottom" if bend >= 0 else "top", fontsize=9, color=colour)
     told = [f"{a} to {b} {words}".strip() for kind in (arrows, back or {}) for (a, b), words in kind.items()]
     _show(figure, "Boxes and arrows: " + ", ".join(told).replace("\n", " "))
 
@@ -268,30 +269,44 @@ def intervals(rows: dict[str, tuple], xlabel: str):
     Red is higher than 0, blue lower, grey anything else; crosses are seeds. Near 0 the axis is linear, farther away
     logarithmic, so that small differences are seen beside large ones.
     """
-    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.3 * len(rows)), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(7, 0.8 + 0.34 * len(rows)), dpi=DPI)
     for row, (mean, low, high, verdict, seeds) in enumerate(rows.values()):
         colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#777777")
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
         axes.plot(seeds, [row] * len(seeds), "x", color="black", markersize=5, markeredgewidth=0.8, zorder=3)
         words = verdict if np.isnan(mean) else f"{round(mean, 4) + 0.0:+.4f} {verdict}"
-        axes.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        axes.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), _plain(rows))
-    farthest = np.nanmax(np.abs(axes.get_xlim()))
-    axes.set_xscale("symlog", linthresh=10 ** np.floor(np.log10(farthest) - 1), linscale=0.7)
-    axes.xaxis.set_major_formatter(_plain_number)
-    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    farthest = np.nanmax([np.abs([*row[:3], *row[4]]).max() for row in rows.values()])
+    linear = 10 ** np.floor(np.log10(farthest) - 1)
+    axes.set_xscale("symlog", linthresh=linear, linscale=0.7)
+    ends = [sign * linear * 10**i for sign in (-1, 1) for i in range(3)]
+    ticks = [0.0, *(end for end in ends if abs(end) <= farthest)]
+    axes.set_xticks(ticks, [np.format_float_positional(tick, precision=8, trim="-") for tick in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for end in (-linear, linear):
+        axes.axvline(end, color="#777777", linewidth=1, linestyle=":")
+    scale = "linear between the dotted lines, logarithmic outside; crosses: seeds"
+    axes.set(xlabel=f"{xlabel}\n({scale})", ylim=(len(rows) - 0.5, -0.5), xlim=(-1.4 * farthest, 1.4 * farthest))
     axes.grid(alpha=0.3, axis="x")
     _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in rows.items()))
 
 
 def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
-    """A dot for every picture, a row for every method: {label: a value per picture}; a bar marks the mean."""
-    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.35 * len(values)), dpi=DPI)
-    for row, (label, of_pictures) in enumerate(values.items()):
-        array = np.asarray(torch.as_tensor(of_pictures).cpu(), dtype=float)
+    """A dot for every picture, a row for every method: {label: a value per picture}; a bar marks the mean.
+
+    On a logarithmic axis, dots below a thousandth of the median stand at its left end, as arrows.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * len(values)), dpi=DPI)
+    arrays = {label: np.asarray(torch.as_tensor(one).cpu(), dtype=float) for label, one in values.items()}
+    least = np.median(np.concatenate(list(arrays.values()))) / 1000 if log else -np.inf
+    for row, (label, array) in enumerate(arrays.items()):
         spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(array))  # apart, so that dots can be counted
-        axes.scatter(array, row + spread, s=12, alpha=0.6, color=COLOURS.get(label, f"C{row}"), linewidths=0)
+        style = {"alpha": 0.6, "color": COLOURS.get(label, f"C{row}"), "linewidths": 0}
+        seen = array >= least
+        axes.scatter(array[seen], (row + spread)[seen], s=14, **style)
+        axes.scatter(np.full((~seen).sum(), least), (row + spread)[~seen], s=30, marker="<", **style)
         axes.plot([array.mean()] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.5)
     axes.set_yticks(range(len(values)), _plain(values))
     axes.set(xlabel=xlabel, xscale="log" if log else "linear")
@@ -299,7 +314,7 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         decimal(axes.xaxis)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
-    means = [f"{label} {np.mean(np.asarray(torch.as_tensor(of_one).cpu())):.4g}" for label, of_one in values.items()]
+    means = [f"{label} {array.mean():.4g}" for label, array in arrays.items()]
     _show(figure, f"{xlabel} of every picture, with means: {'; '.join(means)}")
 
 
@@ -307,10 +322,10 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     """Pictures that change: {caption: images (B, C, H, W)}, one frame each, all of one size; repeated for ever.
     ``holes`` (B, 1, H, W), bool, are framed.
 
-    It is an animated PNG. Viewers that do not animate show its first frame, so that is the last one of ``frames``.
+    It is an animated PNG; its last frame stays longest. Viewers that do not animate show the first one.
     """
-    sheets, last = [], list(frames.items())[-1]
-    for caption, images in (last, *frames.items()):
+    sheets, font = [], PIL.ImageFont.load_default(size=14)
+    for caption, images in frames.items():
         row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
         if holes is not None:
             rim = torch.max_pool2d(holes.float(), 3, stride=1, padding=1).bool() & ~holes
@@ -318,14 +333,14 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
         row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
         zoom = max(1, 600 // row.shape[1])
         row = row.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
-        sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 14), "white")
-        sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 14))
-        PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black")
+        sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 20), "white")
+        sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 20))
+        PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black", font=font)
         sheets.append(sheet)
     every = PIL.Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets]))
     palette = every.quantize(128)  # one for all: what does not change has the same numbers
     drawn = [sheet.quantize(dither=PIL.Image.Dither.NONE, palette=palette) for sheet in sheets]
-    buffer, pause = io.BytesIO(), [1500] + [round(1000 * seconds)] * len(frames)
+    buffer, pause = io.BytesIO(), [round(1000 * seconds)] * (len(frames) - 1) + [2500]
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
     alt = f"An animation: {', '.join(frames)}"
     width = max(1, 600 // drawn[0].width) * drawn[0].width
@@ -348,10 +363,13 @@ def _plain_number(x, _):
 
 
 def decimal(axis):
-    """Numbers on a logarithmic axis as 0.02, not as powers of ten: 1, 2 and 5 of each decade if there are few."""
+    """Numbers on a logarithmic axis as 0.02, not as powers of ten: at most six."""
     low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
     axis.set_major_locator(
-        LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,), numticks=5 if high / low > 1e5 else "auto")
+        LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1, 3) if decades < 2.5 else (1,), numticks=6)
+        if decades > 0.7
+        else MaxNLocator(4)
     )
     axis.set_major_formatter(_plain_number)
     axis.set_minor_formatter(NullFormatter())
@@ -377,7 +395,7 @@ def curves(
     """
     if not series:
         return
-    figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(6.5, 3.2), dpi=DPI)
     drawn = {}
     for label, (x, y, *spread) in series.items():
         marker = "o" if len(x) < 20 else None
@@ -400,8 +418,10 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:
         decimal(getattr(axes, f"{axis}axis"))
+    if "x" not in log and all(value == round(value) for x, *_ in series.values() for value in x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
     ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
     _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
@@ -409,7 +429,7 @@ def curves(
 
 def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):
     """Bars side by side: {group: {label: value}}, the same labels in every group."""
-    figure, axes = plt.subplots(figsize=(6, 3), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(6.5, 3.2), dpi=DPI)
     labels = list(next(iter(groups.values())))
     width = 0.8 / len(labels)
     for i, label in enumerate(labels):
@@ -418,7 +438,7 @@ def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | No
     axes.set_xticks(range(len(groups)), groups.keys())
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, axis="y")
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     _show(figure, f"{ylabel} of {', '.join(labels)}, by {', '.join(groups)}", save)
 
 
@@ -502,13 +522,13 @@ def teaser(path: str | Path, pictures: dict[str, torch.Tensor], height: int = 19
     """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`."""
     size = pictures[next(iter(pictures))].shape[-2:]
     zoom = max(1, height // size[0])
-    sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 14), "white")
-    pen = PIL.ImageDraw.Draw(sheet)
+    sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 20), "white")
+    pen, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=14)
     for i, (label, picture) in enumerate(pictures.items()):
         array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0)
         tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)
-        sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 14))
-        pen.text((left, 1), label, fill="black")
+        sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 20))
+        pen.text((left, 1), label, fill="black", font=font)
     sheet.save(path, "JPEG", quality=60, optimize=True)
 
 

@@ -77,7 +77,7 @@ def test_what_was_recorded_is_read_again(tmp_path):
     assert (loaded.scores["filler"] == "mean").sum() == 1, "a fill is kept once for the same pictures and holes"
     assert math.isnan(loaded.score(first, "test", "random", "frequency")), "it declined"
     assert loaded.curves["value"].tolist() == [0.5, 0.5]
-    assert "threads: 1" in answers.stamp(loaded)
+    assert "threads: 1" in answers.origin(loaded)
     before = {path.name: path.read_bytes() for path in (tmp_path / "toy").iterdir()}
     records.record(loaded, tmp_path / "toy")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "toy").iterdir()}

@@ -12,6 +12,7 @@ import PIL.Image
 import torch
 from IPython import get_ipython
 from IPython.display import Image, display
+from matplotlib.ticker import MaxNLocator
 from skimage.metrics import structural_similarity
 
 from inpaintkit import data, evaluate, fills, masking, metrics, runtime, viz
@@ -513,6 +514,7 @@ def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
     curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
     curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}", yscale="log")
     viz.decimal(curve.yaxis)
+    curve.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     four = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
     row.imshow(torch.cat(list(four), 2).permute(1, 2, 0), interpolation="nearest")
     row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")

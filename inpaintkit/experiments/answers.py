@@ -364,15 +364,17 @@ TESTS = {  # what a claim must have one of, and what tests it
 
 
 def stamp(recorded: Records) -> str:
-    """Where recorded numbers come from, for a caption: from the rows themselves."""
+    """How many recorded runs there are, for a caption; `origin` says more."""
     runs = recorded.runs
-    if runs.empty:
-        return "not run"
+    return f"{len(runs)} recorded runs, seeds {_all_of(recorded, 'seed')}" if len(runs) else "not run"
 
-    def all_of(column):
-        return ", ".join(str(value) for value in sorted(runs[column].dropna().unique())) or "unknown"
 
-    return (
-        f"{len(runs)} runs, seeds {all_of('seed')}, {runs['seconds'].sum() / 60:.0f} minutes of training; "
-        f"{all_of('device')}; threads: {all_of('threads')}; revision {all_of('revision')}"
-    )
+def origin(recorded: Records) -> str:
+    """Where recorded numbers come from, from the rows themselves."""
+    words = f"{recorded.runs['seconds'].sum() / 60:.0f} minutes of training; {_all_of(recorded, 'device')}"
+    numbers = f"threads: {_all_of(recorded, 'threads')}; revision {_all_of(recorded, 'revision')}"
+    return stamp(recorded) if recorded.runs.empty else f"{stamp(recorded)}, {words}; {numbers}"
+
+
+def _all_of(recorded: Records, column: str) -> str:
+    return ", ".join(str(value) for value in sorted(recorded.runs[column].dropna().unique())) or "unknown"

@@ -39,7 +39,7 @@ def write(paper: Paper, recorded: Records | None = None) -> Path:
     parts = [
         f"# {paper.title}: what the runs say",
         f"*Written by `make report` from `results/{paper.id}/`: do not edit.* "
-        f"Notebook: [{paper.notebook}](../../notebooks/{paper.notebook}.ipynb). Records: {answers.stamp(recorded)}.",
+        f"Notebook: [{paper.notebook}](../../notebooks/{paper.notebook}.ipynb). Records: {answers.origin(recorded)}.",
         "## Set-up: the paper beside the demo",
         markdown(_setup(paper)),
         *_section("Reported numbers", reported(paper)),

@@ -7,6 +7,7 @@ JupyterLab, Notebook, VS Code and Colab. Where nobody can play (a page, GitHub),
 import base64
 import io
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ class Panel(anywidget.AnyWidget):
         tiles += self.reply["tiles"]
         pictures = [Image.open(io.BytesIO(tile["picture"])).convert("RGB") for tile in tiles]
         shapes = [picture.width / picture.height for picture in pictures]
-        gap, wide, words = 0.1, 10, 0.45  # inches: between pictures, of the figure, and of the words above a picture
+        gap, wide, words = 0.1, 10, 0.6  # inches: between pictures, of the figure, and of the words above a picture
         high = min(2.6, wide / sum(shapes) - gap)  # all in one row, or else in several
         high = 2.2 if high < 1.7 else high
         rows: list[list] = [[]]
@@ -189,7 +190,8 @@ class Panel(anywidget.AnyWidget):
                 place.imshow(picture, interpolation="nearest", aspect="auto")
                 place.set(xticks=[], yticks=[])
                 place.spines[:].set_color("#cccccc")
-                place.set_title(f"{tile['label']}\n{tile['note']}".strip(), fontsize=8, pad=3)
+                lines = [textwrap.fill(tile[part], max(12, int(11 * width))) for part in ("label", "note")]
+                place.set_title("\n".join(filter(None, lines)), fontsize=9, pad=3)
                 left += width + gap
         buffer = io.BytesIO()
         figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 50, "optimize": True})
