@@ -152,6 +152,9 @@ def test_correct_fills_of_a_student_answer_as_fills():
         assert mine.accepts(tuple(image.shape), mask) is None
     assert "border" in own[1].accepts(tuple(image.shape), ~mask)
     assert notebook_00.your_fills(lambda x, hole: ..., namespace["harmonic"])[0].label.startswith("your harmonic")
+    rounds = notebook_00.your_rounds(namespace["harmonic"])
+    torch.testing.assert_close(rounds(masked, mask, 50), notebook_00.relax(masked, mask, 50))
+    assert notebook_00.your_rounds(lambda x, hole, rounds: ...) is notebook_00.relax
 
 
 def test_a_correct_function_is_used_and_an_open_one_is_not(capsys):
@@ -351,8 +354,9 @@ def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
         (notebook_00.mean_psnr, lambda pred, image: undefined, "NameError"),  # noqa: F821
         (notebook_00.mean_psnr, lambda pred, image: torch.tensor(3.0), "40 dB"),
         (notebook_00.mean_psnr, lambda pred, image: metrics.psnr(pred, image), "a value for each image"),
-        (notebook_00.coverage, {"side": 0.2, "area": 0.04}, "the other way round"),
-        (notebook_00.coverage, {"side": 4, "area": 20}, "between 0 and 1"),
+        (notebook_00.coverage, {"share": 0.2, "side": 45}, "20 x 20"),
+        (notebook_00.coverage, {"share": 0.04, "side": 20}, "hides 400"),
+        (notebook_00.coverage, {"share": 4, "side": 45}, "between 0 and 1"),
         (notebook_00.ring_mean, lambda x, hole: x * 0.5, "known pixels have changed"),
         (notebook_00.ring_mean, lambda x, hole: x[0], "whole picture"),
         (
@@ -364,7 +368,15 @@ def steps_of(squares, truth, dims=(2, 3), size=torch.abs):
         (notebook_00.harmonic, lambda x, hole, rounds: x / rounds, "known pixels have changed"),
         (notebook_00.stripes, {"grey": 0.5, "shifted": 1}, "the square of that"),
         (notebook_00.stripes, {"grey": 0.25, "shifted": 0}, "meets a white one"),
-        (notebook_00.structure, lambda x, y, c3: 1.0, "and yours is 1.0000"),
+        (notebook_00.similarity, lambda x, y, c1, c2: 0.5, "and yours is 0.5000"),
+        (
+            notebook_00.similarity,
+            lambda x, y, c1, c2: (
+                metrics.ssim(y[None, None], x[None, None], kind="global").item()
+                / ((2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1))
+            ),
+            "the factor luminance is missing",
+        ),
         (notebook_00.hole_psnr, lambda p, x, m: metrics.psnr(p, x, m).clamp(max=50), "and you say"),
         (notebook_00.hole_psnr, lambda p, x, m: -10 * metrics.mse(p, x, m).log10(), "infinite"),
         (notebook_00.hole_mse, lambda p, x, m: ((p - x) ** 2 * m).sum((1, 2, 3)) / 48, "grey ones"),

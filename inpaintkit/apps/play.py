@@ -237,18 +237,19 @@ class Window(Panel):
 
     def answer(self, values):
         (label, truth), *others = self.pictures[values["picture"]].items()
+        side = int(values["window"])
         yield Tile(label, truth)
         tiles = []
         for name, picture in others:
             score, everywhere = structural_similarity(
-                picture.double().numpy(), truth.double().numpy(), win_size=int(values["window"]), channel_axis=0,
+                picture.double().numpy(), truth.double().numpy(), win_size=side, channel_axis=0,
                 data_range=1, full=True,
             )  # fmt: skip
             tiles.append((name, picture, score, torch.from_numpy(everywhere).float().mean(0, keepdim=True)))
         best = max(score for *_, score, _ in tiles)
         for name, picture, score, everywhere in tiles:
             yield Tile(name, picture, f"SSIM {score:.3f}", best=score == best)
-            yield Tile(f"{name}: map", everywhere, "white is 1")
+            yield Tile(f"{name}: map", everywhere, f"window {side}x{side}; black: 0 or less")
 
 
 def window(truth: torch.Tensor, candidates: dict[str, torch.Tensor]) -> Panel:
@@ -456,7 +457,7 @@ class Photograph(Panel):
             written = f"written to {self.save}"
         result = torch.from_numpy(self.result).permute(2, 0, 1)[None].float() / 255
         self.shown = torch.nn.functional.interpolate(result, self.picture.shape[-2:], mode="area")
-        yield Tile("before", png(masking.apply(self.picture, self.hole, "white")[0]))
+        yield Tile("before", png(self.picture[0]))
         yield Tile(f"after: {values['method']}", png(self.shown[0]), written)
 
     def patch(self):

@@ -12,18 +12,18 @@ from inpaintkit.contracts import Filler
 
 
 def coverage(guess: dict, number: int = 1) -> str:
-    """Predict: which share of a 100x100 picture hides a square of 20 % of the side, and one of 20 % of the area?"""
+    """Predict, in 100x100 pixels: the share that a square of 20 % of the side hides; the side that hides 20 %."""
 
     def judge(answer):
-        side, area = answer["side"], answer["area"]
-        if max(side, area) > 1:
-            return "give shares between 0 and 1, not per cent."
-        if math.isclose(side, 0.2) and math.isclose(area, 0.04):
-            return "the other way round: a side of 20 pixels makes 20 x 20 hidden pixels of 10,000."
-        if not math.isclose(side, 0.04, abs_tol=1e-4):
-            return f"20 % of the side are 20 pixels, so 400 of 10,000 pixels are hidden, and you say {side}."
-        if not 0.19 <= area <= 0.21:
-            return f"20 % of the area are 0.2 of the pixels, whatever shape they have, and you say {area}."
+        share, side = answer["share"], answer["side"]
+        if share > 1:
+            return "give the share as a number between 0 and 1, not in per cent or in pixels."
+        if math.isclose(share, 0.2):
+            return "20 % of the side are 20 pixels: which share of 10,000 pixels is a square of 20 x 20?"
+        if not math.isclose(share, 0.04, abs_tol=1e-4):
+            return f"20 % of the side are 20 pixels, so 400 of 10,000 pixels are hidden, and you say {share}."
+        if not 44 <= side <= 45:
+            return f"2,000 of 10,000 pixels are wanted, and a side of {side} pixels hides {side**2:,.0f}."
         return None
 
     return check(number, lambda: guess, (), judge)
@@ -129,6 +129,22 @@ def your_fills(own_ring: Callable, own_harmonic: Callable) -> list[Filler]:
     return own
 
 
+def your_rounds(own_harmonic: Callable) -> Callable:
+    """``relax``, or the student's function in its place if it is correct: for holes that do not touch the border."""
+    if not solved(harmonic(own_harmonic)):
+        print("these are the course's rounds; solve exercise 3 to see yours")
+        return relax
+    mine = Own("", own_harmonic, border=False)
+
+    def rounds_of(pictures, holes, rounds):
+        if mine.accepts(tuple(pictures.shape), holes):
+            return relax(pictures, holes, rounds)
+        return torch.stack([own_harmonic(x, hole[0], rounds) for x, hole in zip(pictures, holes, strict=True)])
+
+    print("these are the rounds of your function")
+    return rounds_of
+
+
 def stripes(guess: dict, number: int = 4) -> str:
     """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
 
@@ -142,25 +158,34 @@ def stripes(guess: dict, number: int = 4) -> str:
     return check(number, lambda: guess, (), judge)
 
 
-def structure(function: Callable, number: int = 5) -> str:
-    """Write: the structure term of SSIM, Wang et al. 2004, equation 10."""
+def similarity(function: Callable, number: int = 5) -> str:
+    """Write: SSIM with one window, Wang et al. 2004, equations 6, 9 and 10."""
     x = _example()[0][0].double()
-    cases = {"the same picture": x, "its mirror image": x.flip(1), "its negative": 1 - x, "half its contrast": x / 2}
-    c3 = 0.03**2 / 2
+    cases = {"the same picture": x, "its mirror image": x.flip(1), "a brighter one": 0.2 + x, "half of it": x / 2}
+    c1, c2 = 0.01**2, 0.03**2
 
-    def term(y):
+    def terms(y):
+        means, spreads = (x.mean(), y.mean()), (x.std(correction=0), y.std(correction=0))
         covariance = ((x - x.mean()) * (y - y.mean())).mean()
-        return (covariance + c3) / (x.std(correction=0) * y.std(correction=0) + c3)
+        yield from ((2 * a * b + c) / (a**2 + b**2 + c) for (a, b), c in ((means, c1), (spreads, c2)))
+        yield (covariance + c2 / 2) / (spreads[0] * spreads[1] + c2 / 2)
 
     def judge(answers):
-        for (name, y), answer in zip(cases.items(), answers, strict=True):
-            if abs(float(answer) - term(y).item()) > 1e-6:
-                if abs(float(answer) - term(y).item()) < 0.01:
-                    return f"close: for {name} {term(y):.6f} is wanted. Is c3 in both places, and std(correction=0)?"
-                return f"for {name} the structure term is {term(y):.4f}, and yours is {float(answer):.4f}."
+        for (case, y), answer in zip(cases.items(), answers, strict=True):
+            parts, answer = dict(zip(("luminance", "contrast", "structure"), terms(y), strict=True)), float(answer)
+            wanted = math.prod(part.item() for part in parts.values())
+            if abs(answer - wanted) < 1e-6:
+                continue
+            for left_out, part in parts.items():
+                if abs(answer - wanted / part.item()) < 1e-6:
+                    return f"for {case} the factor {left_out} is missing: {wanted:.4f} is wanted."
+            if abs(answer - wanted) < 0.01:
+                return f"close: for {case} {wanted:.6f} is wanted. Is each constant above and below, and correction=0?"
+            said = ", ".join(f"{name} {part:.4f}" for name, part in parts.items())
+            return f"for {case} SSIM is {wanted:.4f} ({said}), and yours is {answer:.4f}."
         return None
 
-    return check(number, lambda: [function(x, y, c3) for y in cases.values()], (), judge)
+    return check(number, lambda: [function(x, y, c1, c2) for y in cases.values()], (), judge)
 
 
 def hole_psnr(function: Callable, number: int = 6) -> str:
@@ -173,7 +198,10 @@ def hole_psnr(function: Callable, number: int = 6) -> str:
         if not torch.is_tensor(answer) or answer.shape != wanted.shape:
             return f"one value per picture is wanted, shape (3,), and yours is {tuple(getattr(answer, 'shape', ()))}."
         if torch.allclose(answer.double()[:2], metrics.psnr(pred, image)[:2], atol=0.01):
-            return f"still there: an error of 0.1 in every hidden pixel is 20 dB, and you say {answer[0]:.0f}."
+            return (
+                f"not answered yet: this is the PSNR of the whole picture. An error of 0.1 in every hidden pixel is 20 "
+                f"dB in the hole, and you say {answer[0]:.0f}. (One number per picture is wanted, at most 100 dB.)"
+            )
         if torch.isinf(answer).any():
             return "a perfect picture has an MSE of 0, and its PSNR is infinite: cut off at 100 dB (clamp)."
         if not torch.allclose(answer.double(), wanted, atol=0.01):
@@ -195,7 +223,10 @@ def mean_psnr(function: Callable, number: int = 7) -> str:
             return "one number is wanted, the mean over the batch; yours has a value for each image."
         answer = float(answer)
         if math.isclose(answer, of_the_mean, abs_tol=0.01):
-            return f"still there: two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.0f}."
+            return (
+                f"not answered yet: this is the PSNR of the mean MSE. Two pictures of 20 and 60 dB have a mean of 40 "
+                f"dB, and you give {answer:.0f}."
+            )
         if not math.isclose(answer, wanted, abs_tol=0.01):
             return f"two images of 20 and 60 dB have a mean of 40 dB, and you give {answer:.1f}."
         return None
