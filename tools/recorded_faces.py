@@ -59,7 +59,9 @@ def main(folder: Path) -> None:
         _, filler = run.trained_filler(out / "weights.safetensors")
         cut = filler(masked[few], mask[few])[..., top - 2 : bottom + 2, left - 2 : right + 2]
         rows[row] = torch.nn.functional.interpolate(cut, scale_factor=2)
-    viz.grid(rows, save=runtime.results_dir() / "03_weights.jpg")
+    framed = torch.zeros(len(few), 1, *cut.shape[-2:]).repeat_interleave(2, 2).repeat_interleave(2, 3) > 0
+    framed[..., 4:-4, 4:-4] = True  # the square; around it are two known pixels
+    viz.grid(rows, save=runtime.results_dir() / "03_weights.jpg", holes=framed)
 
 
 if __name__ == "__main__":

@@ -382,21 +382,17 @@ class Game(Panel):
             made = g(torch.randn(4000, 1, device=device)).cpu()
             scores = d(x[:, None].to(device)).cpu()[:, 0]
         true = sum((-((x - middle) ** 2) / 0.18).exp() for middle in (-1.5, 1.5)) / (0.6 * (2 * np.pi) ** 0.5)
-        figure, axes = plt.subplots(figsize=(6, 2.8))
+        figure, (axes, below) = plt.subplots(2, figsize=(6, 3.6), sharex=True, layout="constrained")
         axes.fill_between(x, true, color="#cccccc", label="true numbers", linewidth=0)
-        axes.hist(
-            made[:, 0].numpy(),
-            60,
-            range=(-3, 3),
-            density=True,
-            histtype="step",
-            color="#d95f02",
-            label="generated numbers",
-        )
-        axes.plot(x, scores, color="#2166ac", label="score of D")
-        axes.axhline(0.5, color="#2166ac", linestyle=":", linewidth=1, label="D cannot tell: 0.5")
-        axes.set(xlabel="number", ylabel="density; score", ylim=(-0.3, 2.2), xlim=(-3, 3))
-        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        look = {"histtype": "step", "color": "#d95f02", "label": "generated numbers"}
+        axes.hist(made[:, 0].numpy(), 60, range=(-3, 3), density=True, **look)
+        words = "{head_start:g} steps of D alone, {turns:g} of both, seed {seed:g}"
+        axes.set(ylabel="density", title=words.format(**values))
+        below.plot(x, scores, color="#2166ac", label="score of D")
+        below.axhline(0.5, color="#2166ac", linestyle=":", linewidth=1, label="0.5")
+        below.set(xlabel="number", ylabel="score", ylim=(-0.3, 1.3), xlim=(-3, 3))
+        for one in (axes, below):
+            one.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         yield Tile("the game", plot(figure), f"{(made < 0).float().mean():.0%} of the generated numbers are below 0")
 
     def still(self):

@@ -207,7 +207,7 @@ def centre_mask(function: Callable, number: int = 6) -> str:
             return f"a picture of {tuple(picture.shape)} is wanted, and yours is {tuple(getattr(answer, 'shape', ()))}."
         changed = int((answer != picture).sum())
         if changed == 0:
-            return "still there: a value of the picture should change in 12,288 places; count where yours does."
+            return "still there: no value has changed. 12,288 should become 1; which dimension does each slice cut?"
         if not torch.equal(answer, wanted):
             return f"{changed:,} values have changed; wanted are the 12,288 of the centre, which become 1."
         return None
