@@ -45,10 +45,11 @@ def narrow_channels(net: Autoencoder, masked: torch.Tensor) -> dict[str, torch.T
     """What a network draws, and the channels after the ReLU before its last layer, as pictures of one size; white is
     the largest value of all."""
     drawn, code = net(masked), net.encoder(masked)
-    channels = net.decoder[:-2](code.view(-1, net.channels, 8, 8))
+    channels = net.decoder[:-2](code.view(-1, net.channels, 8, 8))[:, :3]  # four layers: of 128
     zoom = drawn.shape[-1] // channels.shape[-1]
     channels = (channels / channels.max()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    return {"drawn": drawn} | {f"channel {i}": channels[:, i - 1 : i] for i in range(1, channels.shape[1] + 1)}
+    rows = {"drawn": drawn} | {f"channel {i}": channels[:, i - 1 : i] for i in range(1, channels.shape[1] + 1)}
+    return {label: row.repeat_interleave(2, 2).repeat_interleave(2, 3) for label, row in rows.items()}
 
 
 def sizes(guess: dict, number: int = 1) -> str:
