@@ -218,6 +218,17 @@ def test_a_checkerboard_is_all_of_its_own_detail_and_none_of_a_ramp():
     assert notebook_01.checkerboard((columns / 9).expand(2, 3, 9, 9))[1] == pytest.approx(0, abs=1e-6)
 
 
+def test_narrow_channels_are_pictures_and_a_dead_one_is_black():
+    net = autoencoder.PAPER.build(autoencoder.Parameters(narrow=3, out_act="relu"))["net"]
+    with torch.no_grad():
+        net.decoder[6].weight[:, 1] = -net.decoder[6].weight[:, 1].abs()
+    rows = notebook_01.narrow_channels(net, torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert list(rows) == ["drawn", "channel 1", "channel 2", "channel 3"]
+    assert {row.shape[2:] for row in rows.values()} == {(64, 64)}
+    assert not rows["channel 2"].any()
+    assert max(rows[f"channel {i}"].max() for i in (1, 3)) == 1
+
+
 def total(beta_of=lambda beta: beta, numbers=64, scale=1):
     """The total loss of exercise 5 of notebook 02, with a slip."""
     return lambda pred, picture, mu, logvar, beta: (

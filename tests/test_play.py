@@ -64,6 +64,7 @@ def tiny_game(head_start, seed, turns):
 
 MOVES = {  # an explorer, and moves after which its pictures must differ
     "stamps": (lambda: play.stamps(stamped, FACES[0]), [{"edge": 0.5}, {"corner": 0.25}, {"input": "a face"}]),
+    "shift": (lambda: play.shift(FACES, fills.fills("ring"), 32), [{"down": 2}, {"right": -1}, {"face": "picture 1"}]),
     "holes": (lambda: play.holes(size=64), [{"picture": "coins"}, {"shape": "square"}, {"row": 20}, {"error": True}]),
     "cover": (lambda: play.cover(FACES, [network("autoencoder")]), [{"picture": "picture 1"}, {"shape": "strokes"}]),
     "levels": (lambda: play.Levels(FACES, fills.fills("box")), [{"p": 30}, {"seed": 3}, {"picture": "picture 2"}]),

@@ -200,7 +200,8 @@ class Stamps(Panel):
         small = torch.nn.functional.interpolate(picture[None].cpu().mean(1, keepdim=True), 16, mode="area")[0]
         self.stamp, self.inputs = stamp, {"all ones": torch.ones(1, 4, 4), "a face": small}
         controls = [choice("input", "input", self.inputs)]
-        controls += [slider(name, f"weight at the {name}s", 1.0, 0, 1, 0.05) for name in ("edge", "corner")]
+        first = {"edge": 0.3, "corner": 0.6}
+        controls += [slider(name, f"weight at the {name}s", w, 0, 1, 0.05) for name, w in first.items()]
         super().__init__(controls)
 
     def answer(self, values):
@@ -209,15 +210,42 @@ class Stamps(Panel):
         given = self.inputs[values["input"]]
         stamped = self.stamp(given[0], kernel)[None]
         inner = stamped[:, :-1, :-1]  # the last row and column get fewer stamps
-        white = 4 if values["input"] == "all ones" else max(1, stamped.max().item())
-        yield Tile("input", given / (white if white == 4 else 1), f"{given.shape[1]}x{given.shape[2]}")
-        yield Tile("kernel", 0.8 * kernel[None], f"1 in the middle, {edge:g} and {corner:g} around")
-        yield Tile("stamped", stamped / white, f"without the border: {inner.min():.2f} to {inner.max():.2f}")
+        white = max(1, stamped.max().item())  # one scale for all three
+        size = f"{given.shape[1]}x{given.shape[2]}"
+        yield Tile("input", given / white, f"{size}, all 1" if values["input"] == "all ones" else size)
+        yield Tile("kernel", kernel[None] / white, f"middle 1, edges {edge:g}, corners {corner:g}")
+        yield Tile("stamped", stamped / white, f"inside {inner.min():.2f} to {inner.max():.2f}; white is {white:.3g}")
 
 
 def stamps(stamp: Callable, picture: torch.Tensor) -> Panel:
     """Notebook 01: sliders for the kernel of a transposed convolution."""
     return Stamps(stamp, picture)
+
+
+class Shift(Panel):
+    """Notebook 01: the square hole of a network moves over a face, and fills answer beside the network."""
+
+    def __init__(self, images: torch.Tensor, fillers: Sequence[Filler], side: int):
+        self.images, self.fillers, self.side = images.cpu(), [on_cpu(one) for one in fillers], side
+        most = (images.shape[-1] - side) // 2
+        controls = [choice("face", "face", _numbered(images)), slider("down", "moved down", 12, -most, most, 1, " px")]
+        super().__init__([*controls, slider("right", "moved right", 0, -most, most, 1, " px")])
+
+    def answer(self, values):
+        face, size = self.images[int(values["face"].split()[1])][None], self.images.shape[-1]
+        hole = masking.square(1, size, self.side, tuple(0.5 + values[way] / size for way in ("down", "right")))
+        masked = masking.apply(face, hole, "black")
+        yield Tile("masked", masked[0])
+        filled = {one.label: one(masked, hole) for one in self.fillers}
+        errors = {label: metrics.mse(full, face, hole).item() for label, full in filled.items()}
+        for label, full in filled.items():
+            yield Tile(label, full[0], f"hole MSE {errors[label]:.4f}", best=errors[label] == min(errors.values()))
+        yield Tile("truth", face[0])
+
+
+def shift(images: torch.Tensor, fillers: Iterable[Filler], side: int) -> Panel:
+    """Notebook 01: sliders for the place of the hole in a face (B, C, H, W)."""
+    return Shift(images, [*fillers], side)
 
 
 class Window(Panel):

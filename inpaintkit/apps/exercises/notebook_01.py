@@ -6,10 +6,50 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inpaintkit import masking
+from inpaintkit import data, evaluate, masking, runtime
 from inpaintkit.apps.exercises import check, solved, train_with
-from inpaintkit.contracts import Recipe
-from inpaintkit.papers.autoencoder import Autoencoder, conv_pool, transposed
+from inpaintkit.contracts import Filler, Recipe
+from inpaintkit.experiments import run
+from inpaintkit.papers import baselines
+from inpaintkit.papers.autoencoder import PAPER, Autoencoder, conv_pool, transposed
+
+
+def own_holes(cfg, pictures: torch.Tensor) -> torch.Tensor:
+    """The hole of the parameters in each picture: (N, 1, H, W), bool, on the pictures' device."""
+    return next(iter(PAPER.test_holes(cfg, len(pictures)).values())).to(pictures.device)
+
+
+def pixel_models(steps: int, seed: int) -> list[Filler]:
+    """The authors' two models for single pixels, trained on patches of one photograph (values 0 to 255)."""
+    channel = data.photograph("astronaut")[0].double()
+    x, y = baselines.neighbours_and_centre(baselines.patches(channel[180:240, 120:210], 3, 3))
+    weights = baselines.closed_form(x, y)
+    perceptron = baselines.perceptron(seed)
+    x, y = baselines.neighbours_and_centre(baselines.patches(channel[100:300, 30:230], 5, 5))
+    baselines.train_perceptron(perceptron, x, y, steps=steps)
+    return [
+        baselines.PixelFiller("3x3 regression", 3, lambda x: baselines.predict_linear(weights, x)),
+        baselines.PixelFiller("5x5 perceptron", 5, perceptron),
+    ]
+
+
+def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.Scored]:
+    """The classic fills and ``fillers`` on the parameters' hole; what cannot take it is left out."""
+    holes = own_holes(cfg, pictures)
+    rows = run.reference(PAPER, pictures, holes, runtime.fingerprint(pictures))  # computed once, kept
+    return [row for row in rows + evaluate.score(fillers, pictures, holes, PAPER.scores) if not row.note]
+
+
+@torch.no_grad()
+def narrow_channels(net: Autoencoder, masked: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a network draws, and the channels after the ReLU before its last layer, as pictures of one size; white is
+    the largest value of all."""
+    drawn, code = net(masked), net.encoder(masked)
+    channels = net.decoder[:-2](code.view(-1, net.channels, 8, 8))[:, :3]  # four layers: of 128
+    zoom = drawn.shape[-1] // channels.shape[-1]
+    channels = (channels / channels.max()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    rows = {"drawn": drawn} | {f"channel {i}": channels[:, i - 1 : i] for i in range(1, channels.shape[1] + 1)}
+    return {label: row.repeat_interleave(2, 2).repeat_interleave(2, 3) for label, row in rows.items()}
 
 
 def sizes(guess: dict, number: int = 1) -> str:
