@@ -36,6 +36,8 @@ class Around(Filler):
     def __init__(self, filler: Filler):
         self.filler, self.id, self.label = filler, filler.id, filler.label
         self.side = filler.side if hasattr(filler, "side") else filler.net.side  # None: any hole
+        if filler.id == "vae":  # redraws the whole picture; its ``net.side`` is that of a feature map
+            self.side = None
 
     def square(self, mask: torch.Tensor) -> torch.Tensor:
         """The square that is hidden for a hole (1, 1, H, W). Raises ValueError if the hole does not fit."""
