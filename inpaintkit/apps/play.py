@@ -36,7 +36,7 @@ class Around(Filler):
     def __init__(self, filler: Filler):
         self.filler, self.id, self.label = filler, filler.id, filler.label
         self.side = filler.side if hasattr(filler, "side") else filler.net.side  # None: any hole
-        if filler.id == "vae":  # redraws the whole picture; its ``net.side`` is that of a feature map
+        if filler.id.startswith("vae"):  # redraws the whole picture; its ``net.side`` is that of a feature map
             self.side = None
 
     def square(self, mask: torch.Tensor) -> torch.Tensor:
