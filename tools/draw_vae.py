@@ -43,14 +43,19 @@ def main() -> None:
     large, frame = ((x.repeat_interleave(3, 2).repeat_interleave(3, 3)) for x in (tiles, hole.expand(4, -1, -1, -1)))
     viz.grid({"": large}, titles, runtime.results_dir() / "02_teaser.jpg", frame)
 
-    rows = {}
-    noise = torch.randn(5, vae.NETWORKS[cfg.network]["latent"], generator=runtime.generator(0))
+    rows, train = {}, data.open_for(cfg).train.float() / 255
+    train = masking.apply(train, PAPER.holes(cfg, len(train), runtime.generator(0)))
+    noise = torch.randn(4, vae.NETWORKS[cfg.network]["latent"], generator=runtime.generator(0))
     for beta in (0.0, cfg.beta):
         net = trained(beta)
         (a, b), _ = net.encode(masked[few[:2]])
-        rows[f"β = {beta:g}\nbetween two faces"] = net.decode(torch.lerp(a, b, torch.linspace(0, 1, 5)[:, None]))
+        rows[f"β = {beta:g}\nbetween two faces"] = net.decode(torch.lerp(a, b, torch.linspace(0, 1, 4)[:, None]))
         rows[f"β = {beta:g}\nsampled from the prior"] = net.decode(noise)
-    viz.grid(rows, save=runtime.results_dir() / "02_vae-beta.jpg")
+        codes = torch.cat([net.encode(part)[0] for part in train.split(100)])
+        print(f"beta={beta:g}: codes have a spread of {codes.std(0).mean():.2f} on average")
+        rows[f"β = {beta:g}\nwith mean and spread\nof its own codes"] = net.decode(codes.mean(0) + codes.std(0) * noise)
+    together = dict(sorted(rows.items(), key=lambda row: row[0].split("\n")[1:]))  # both beside each other
+    viz.grid(together, save=runtime.results_dir() / "02_vae-beta.jpg")
 
 
 if __name__ == "__main__":

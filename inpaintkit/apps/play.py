@@ -37,6 +37,8 @@ class Around(Filler):
     def __init__(self, filler: Filler):
         self.filler, self.id, self.label = filler, filler.id, filler.label
         self.side = filler.side if hasattr(filler, "side") else filler.net.side  # None: any hole
+        if filler.id.startswith("vae"):  # redraws the whole picture; its ``net.side`` is that of a feature map
+            self.side = None
 
     def square(self, mask: torch.Tensor) -> torch.Tensor:
         """The square that is hidden for a hole (1, 1, H, W). Raises ValueError if the hole does not fit."""
@@ -304,7 +306,7 @@ class Walk(Panel):
         controls = [choice("a", "from", names), choice("b", "to", names, names[1])]
         controls += [slider("t", "share of the way", 0.5, 0, 1, 0.05)]
         controls += [slider(f"d{i}", f"direction {i + 1}", 0, -3, 3, 0.25, " sd") for i in range(directions)]
-        super().__init__([*controls, slider("seed", "sample of the prior", 0, 0, 50)])
+        super().__init__([*controls, slider("seed", "samples of the prior", 0, 0, 50)])
 
     @torch.no_grad()
     def answer(self, values):
@@ -316,8 +318,9 @@ class Walk(Panel):
         yield Tile("decoded", self.decode(code[None])[0].cpu(), f"{100 * t:.0f} % of the way")
         yield Tile("to", self.images[b])
         yield Tile("pixels mixed", torch.lerp(self.images[a], self.images[b], t), "no network")
-        noise = torch.randn(len(code), generator=runtime.generator(int(values["seed"]))).to(code)
-        yield Tile("new face", self.decode(noise[None])[0].cpu(), "sampled from the prior")
+        noise = torch.randn(3, len(code), generator=runtime.generator(int(values["seed"]))).to(code)
+        for i, drawn in enumerate(self.decode(noise).cpu(), 1):
+            yield Tile(f"sample {i} of the prior", drawn, "blurred, and not always a face")
 
 
 class Move(Panel):
@@ -351,10 +354,8 @@ class Move(Panel):
         yield Tile("truth", face[0])
         moved = ((code - whole).norm() / whole.norm()).item()
         figure, axes = plt.subplots(figsize=(2.6, 2.4))
-        axes.plot(whole.cpu(), color="black", linewidth=1, label="without hole")
-        axes.plot(code.cpu(), color=viz.COLOURS["VAE"], linewidth=1, label="with it")
-        axes.set(xlabel="number of the code", ylabel="mean")
-        axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+        axes.bar(range(len(code)), (code - whole).abs().sort(descending=True).values, color=viz.COLOURS["VAE"])
+        axes.set(xlabel="numbers of the code, sorted", ylabel="|with - without hole|")
         yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
 
