@@ -341,7 +341,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     palette = every.quantize(128)  # one for all: what does not change has the same numbers
     drawn = [sheet.quantize(dither=PIL.Image.Dither.NONE, palette=palette) for sheet in sheets]
     buffer, pause = io.BytesIO(), [round(1000 * seconds)] * (len(frames) - 1) + [2500]
-    drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0)
+    drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0, optimize=True)
     alt = f"An animation: {', '.join(frames)}"
     width = max(1, 600 // drawn[0].width) * drawn[0].width
     display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
@@ -418,7 +418,7 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
     for axis in log:
         decimal(getattr(axes, f"{axis}axis"))
-    if "x" not in log and all(value == round(value) for x, *_ in series.values() for value in x):
+    if "x" not in log and all(float(value).is_integer() for x, *_ in series.values() for value in x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
