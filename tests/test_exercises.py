@@ -12,6 +12,8 @@ import torch
 
 from inpaintkit import fills, masking, metrics
 from inpaintkit.apps.exercises import guessed, notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
+from inpaintkit.experiments.answers import Worth
+from inpaintkit.experiments.records import Interval
 from inpaintkit.papers import autoencoder, context_encoder, ssrgan, vae
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -622,3 +624,61 @@ def test_a_prediction_is_answered():
     assert verdicts == ["too low", "close", "too high"]
     assert guessed("ring", "ring").endswith("right")
     assert not guessed("box", "ring").endswith("right")
+
+
+def solved_parts():
+    """The answers to exercises 3 to 5 of notebook 04, solved."""
+    namespace, found = {"torch": torch, "nn": torch.nn}, exercises_of(NOTEBOOKS / "solutions" / "04_ssrgan.ipynb")
+    for check in ("residual", "shuffle", "generator"):
+        name, source, _ = found[check]
+        exec(source, namespace)
+        yield namespace[name]
+
+
+def test_a_students_parts_compute_what_the_kits_generator_computes():
+    block, shuffle, assemble = solved_parts()
+    masked = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = masked[:, :1] > 0.5
+    for changes in ({}, {"shuffles": 2}, {"mask_channel": False}):
+        modules = ssrgan.PAPER.build(ssrgan.Parameters.resolve({"network": "smallest"} | changes))
+        old, names = modules["generator"](masked, mask), list(modules.state_dict())
+        assert notebook_04.own_parts(modules, block, shuffle, assemble).endswith(
+            "ResidualBlock, pixel_shuffle, assemble"
+        )
+        assert type(modules["generator"]).__name__ == "Own"
+        assert torch.allclose(modules["generator"](masked, mask), old, atol=1e-5)
+        assert list(modules.state_dict()) == names
+    modules = ssrgan.PAPER.build(ssrgan.Parameters.resolve({"network": "smallest"}))
+    kits = modules["generator"]
+    assert "none is solved" in notebook_04.own_parts(modules, lambda c: None, lambda x, r: None, lambda *parts: None)
+    assert modules["generator"] is kits
+    ours = ssrgan.PAPER.build(ssrgan.Parameters.resolve({"network": "smallest", "reading": "ours"}))
+    assert "need the kit's" in notebook_04.own_parts(ours, block, shuffle, assemble)
+
+
+def test_what_a_network_reaches_adds_up():
+    modules = ssrgan.PAPER.build(ssrgan.Parameters.resolve({"network": "smallest"}))
+    for parameter in modules["generator"].parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    assert notebook_04.reach(ssrgan.PAPER.filler(modules, ssrgan.Parameters.resolve({}))) == 2 * 2 + 15
+
+
+def test_a_measured_value_is_revealed_after_the_guess():
+    assert "8.8" not in notebook_04.revealed(None, 8.8)
+    assert notebook_04.revealed(9, 8.8).endswith("close")
+
+
+def test_the_costliest_change_is_graded_only_as_far_as_seeds_agree():
+    def worth(*seeds):
+        return Worth("", "", Interval(sum(seeds) / 3, 0.0, 1.0, 9), "higher", seeds)
+
+    effects = {"a": worth(1.0, 1.0, 4.0), "b": worth(2.0, 1.0, 1.0), "c": worth(0.5, 0.5, 0.5)}
+    ends = {guess: notebook_04.costliest(guess, effects).split(": ")[-1] for guess in effects}
+    assert ends == {"a": "right", "b": "right", "c": "no"}
+    assert notebook_04.costliest(None, effects).endswith("not guessed")
+
+
+def test_levels_of_a_discriminator_that_cannot_tell():
+    levels = notebook_04.blind_levels(ssrgan.Parameters.resolve({}))
+    assert list(levels.values()) == pytest.approx([2 * 0.475**2 + 0.1**2 / 12, 0.525**2])
+    assert notebook_04.blind_levels(ssrgan.Parameters.resolve({"weight_adv": 0.0})) is None

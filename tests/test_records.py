@@ -10,7 +10,7 @@ import pytest
 import torch
 import toy
 
-from inpaintkit import metrics, papers, runtime
+from inpaintkit import fills, metrics, papers, runtime
 from inpaintkit.contracts import Question
 from inpaintkit.experiments import answers, figures, questions, records, run
 
@@ -274,6 +274,14 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     over, means, spreads = answers.ratios(recorded, "lines", "mean")["low"]
     assert (over, means[0], spreads[0]) == ([1, 2], pytest.approx(0.055 / 0.15), pytest.approx(0.01 / 0.15 / 2**0.5))
     assert answers.ratios(empty, "lines", "mean") == {}
+    named = {"low": {"width": 8, "epochs": 1}, "missing": {"width": 32}}
+    low, missing, *fill = answers.over_levels(recorded, named, ("random",), "mean")
+    assert low["random"] == "55.00 (50.00 to 60.00)"
+    assert low["verdict"] == "lower"
+    assert (missing, fill) == (
+        {"network": "missing", "verdict": "not run"},
+        [{"network": fills.label("mean"), "random": "150.00"}],
+    )
     for draw, entry in ((figures.lines, {}), (figures.epochs, {"epochs": "high"})):
         path = tmp_path / "figure.svg"
         assert draw(recorded, {"question": "lines"} | entry, path)

@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,30 @@ def _worth(recorded: Records, base: Variant, other: Variant) -> Worth:
         return Worth(*said, None, f"not comparable, {why}{mark}")
     of_seeds = tuple(b - a for a, b in zip(before, after, strict=True))
     return Worth(*said, difference, direction(recorded, other, base) + mark, of_seeds)
+
+
+def over_levels(recorded: Records, trained: dict[str, dict], levels: tuple[str, ...], fill: str) -> list[dict]:
+    """Networks at several test holes, {label: changed parameters of the demo}, a row for each: the median of the main
+    score over seeds (lowest to highest), and at the last level the difference from a fill, all in thousandths. The
+    work's bar and the fill follow, on the pictures of the first network.
+    """
+    lines, scored = [], list(recorded.seeds(recorded.paper.Parameters.resolve(next(iter(trained.values())))).values())
+    for label, changed in trained.items():
+        (own,) = variants(recorded, Question("levels", "", {label: changed}))
+        line = {"network": label + own.mark}
+        for level in levels if own.runs else ():
+            values = [1000 * recorded.score(run, "test", level, recorded.paper.network) for run in own.runs.values()]
+            line[level] = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        last = replace(own, holes=levels[-1])
+        difference, said = compare(recorded, last, last, fillers=("", fill)), f"{levels[-1]}, minus {fills.label(fill)}"
+        if difference is not None:
+            low, mean_, high = (1000 * x for x in (difference.low, difference.mean, difference.high))
+            line[said] = f"{mean_:+.2f} [{low:+.2f}, {high:+.2f}]"
+        lines.append(line | {"verdict": direction(recorded, last, last, fillers=("", fill))})
+    for name in dict.fromkeys((recorded.paper.bar, fill)) if scored else ():
+        at = {level: f"{1000 * recorded.score(scored[0], 'test', level, name):.2f}" for level in levels}
+        lines.append({"network": fills.label(name)} | at)
+    return lines
 
 
 def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, ...]]:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from inpaintkit import data, fills, masking, metrics, runtime
-from inpaintkit.apps.exercises import check, solved, train_with
+from inpaintkit.apps.exercises import check, guessed, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
 from inpaintkit.experiments import run
+from inpaintkit.experiments.answers import Worth
 from inpaintkit.papers import ssrgan
 
 
@@ -94,7 +95,7 @@ def residual(function: Callable, number: int = 3) -> str:
         if torch.equal(out, x) and not any(p.requires_grad for p in block.parameters()):
             return "nothing in this block can be trained."
         if torch.allclose(out, found, atol=1e-6):
-            return "still there: only what the convolutions find is returned."
+            return "the fault is still there: only what the convolutions find is returned."
         if not torch.allclose(out, x + found, atol=1e-5):
             return "wanted is the input plus what the convolutions find, without another activation."
         if not torch.allclose(out, x, atol=1e-6):
@@ -223,6 +224,54 @@ def own_box(function: Callable) -> Filler:
     return _Own(function) if solved(box(function)) else fills.Box()
 
 
+def own_parts(modules: nn.ModuleDict, block: type, shuffle_: Callable, assemble: Callable) -> str:
+    """Lets correct answers to exercises 3 to 5 compute the generator, on the kit's weights; says which do.
+
+    Together they must give what the kit's layers give.
+    """
+    parts = {"ResidualBlock": residual(block), "pixel_shuffle": shuffle(shuffle_), "assemble": generator(assemble)}
+    own, net = {name for name, verdict in parts.items() if solved(verdict)}, modules["generator"]
+    plain = (net.start, net.value_range) == ("lost", "[-1,1]") and len(net.blocks[0].layers) == 3
+    if not own or not plain:
+        return "parts of yours in the network: " + ("these parameters need the kit's" if own else "none is solved yet")
+
+    class Block(type(net.blocks[0])):
+        def forward(self, x):
+            first, activation, second = self.layers
+            return block.forward(SimpleNamespace(first=first, activation=activation, second=second), x)
+
+    class Shuffle(nn.PixelShuffle):
+        def forward(self, x):
+            return shuffle_(x, self.upscale_factor)
+
+    class Own(type(net)):
+        def forward(self, masked, mask=None):
+            x = 2 * masked - 1
+            if self.mask_channels:
+                x = torch.cat([x, mask.expand(-1, self.mask_channels, -1, -1).to(x.dtype)], 1)
+            x = assemble(x, self.stem, self.blocks, self.after, self.enlarge, self.last)
+            return (torch.tanh(x.to(masked.dtype)) + 1) / 2
+
+    changed = copy.deepcopy(net)
+    for layer in changed.modules():
+        if "ResidualBlock" in own and type(layer) is type(net.blocks[0]):
+            layer.__class__ = Block
+        if "pixel_shuffle" in own and type(layer) is nn.PixelShuffle:
+            layer.__class__ = Shuffle
+    if "assemble" in own:
+        changed.__class__ = Own
+    masked = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            same = torch.allclose(changed(masked, masked[:, :1] > 0.5), net(masked, masked[:, :1] > 0.5), atol=1e-5)
+    except Exception:  # a block with layers of its own, which the kit's has not
+        same = False
+    if not same:
+        return "parts of yours in the network: none, because together they give another picture than the kit's"
+    modules["generator"] = changed
+    return "parts of yours in the network: " + ", ".join(name for name in parts if name in own)
+
+
 class _TinyGenerator(nn.Module):
     def __init__(self):
         super().__init__()
@@ -238,7 +287,7 @@ def _generator_problem(same: Callable, g: list, d: list, x: SimpleNamespace) -> 
         return "no weight of the generator has changed: backward, then its optimiser's step."
     if same(x.content):
         if not any(step.any() for step in d):
-            return "still there: the generator sees only the content term, and D is not trained."
+            return "the fault is still there: the generator sees only the content term, and D is not trained."
         return "the generator still sees only the content term: add equation 5's second term."
     known = {
         None: x.content + x.weight * x.fooling,
@@ -343,6 +392,15 @@ def own_step(recipe: Recipe, step: Callable) -> Recipe:
     return train_with(recipe, both_steps(step), call, usual)
 
 
+def blind_levels(cfg) -> dict[str, float] | None:
+    """The answers of exercise 6 as levels for the curves; None if other losses were trained."""
+    if cfg.adversarial != "lsgan" or not cfg.weight_adv:
+        return None
+    mean = 1 - cfg.smoothing / 2  # of what a true picture should score
+    loss = mean**2 / 2 + cfg.smoothing**2 / 12
+    return {"D: if it cannot tell": loss, "fooling D: if D cannot tell": (1 - mean / 2) ** 2}
+
+
 def mean_nmse(function: Callable, number: int = 8) -> str:
     """Find the bug: mean over images of sum e^2 / sum x^2, from batches of pictures."""
     draw = torch.Generator().manual_seed(0)
@@ -360,13 +418,13 @@ def mean_nmse(function: Callable, number: int = 8) -> str:
         if math.isclose(answer, wanted, rel_tol=1e-5):
             return None
         for value, slip in (
-            (sum(batches).item() / 1000, "three lists of 40, 40 and 5 images were given. What is divided by what?"),
+            (sum(batches).item() / 1000, "three batches of 40, 40 and 5 pictures were given. What is divided by what?"),
             (each.sum().item() / 1000, "the divisor fits one data set only."),
             (of_batches, "one value per image is averaged in the definition; what is averaged here?"),
             (sum(e.mean() for e in each.split(40)).item() / 3, "the last 5 images count as much as the first 40."),
         ):
             if math.isclose(answer, value, rel_tol=2e-3):
-                return f"still there: {slip}"
+                return f"a bug is still there: {slip}"
         if math.isclose(answer, wanted, rel_tol=5e-3):
             return "close, but rounded on the way: in which precision is the sum kept?"
         return f"the mean over these 85 images is {wanted:.5f}, and yours says {answer:.5f}."
@@ -374,24 +432,62 @@ def mean_nmse(function: Callable, number: int = 8) -> str:
     return check(number, function, (preds, images), judge)
 
 
-def short(changes: dict, epochs: int = 1) -> dict[str, float]:
-    """Open question: short trainings on 100 faces, of `fixed` and with ``changes``: {label: NMSE of 48 test faces}.
+def short(changes: dict, seeds: int = 1, epochs: int = 1) -> dict[str, str]:
+    """Open question: short trainings on 100 faces, of `fixed` and with ``changes``, with seeds 0, 1, ...: the NMSE of
+    48 test faces for each seed, and whether the seeds agree.
 
     Raises ValueError for a parameter that does not exist.
     """
-    scores = {}
-    seed = {"seed": changes.get("seed", 0)}
-    for label, changed in {"fixed": seed, str(changes): changes}.items():
-        own = {"n_train": 100, "n_test": 48, "epochs": epochs} | changed
-        cfg = ssrgan.Parameters.resolve(own)
-        images, device = data.open_for(cfg), runtime.pick_device()
-        with tempfile.TemporaryDirectory() as folder:
-            modules, _ = run.train(ssrgan.PAPER, cfg, images, Path(folder), device, progress=False)
-        ((_, test),) = run.open_parts(ssrgan.PAPER, images, device, ("test",))
-        lost = ssrgan.PAPER.test_holes(cfg, len(test))[ssrgan.level_name(cfg.p)].to(device)
-        full = masking.composite(test, ssrgan.PAPER.filler(modules, cfg)(masking.apply(test, lost), lost), lost)
-        scores[label] = metrics.nmse(full, test).mean().item()
-    return scores
+    scores = {label: [_trained(changed, s, epochs) for s in range(seeds)] for label, changed in _two(changes).items()}
+    before, after = scores.values()
+    lower = sum(b < a for a, b in zip(before, after, strict=True))
+    said = "one seed decides nothing" if seeds < 2 else "all agree" if lower in (0, seeds) else "they do not agree"
+    return {label: ", ".join(f"{score:.4f}" for score in values) for label, values in scores.items()} | {
+        "verdict": f"the change is lower with {lower} of {seeds} seeds: {said}"
+    }
+
+
+def _two(changes: dict) -> dict[str, dict]:
+    return {"fixed": {}, str(changes): changes}
+
+
+def _trained(changes: dict, seed: int, epochs: int) -> float:
+    cfg = ssrgan.Parameters.resolve({"n_train": 100, "n_test": 48, "epochs": epochs, "seed": seed} | changes)
+    images, device = data.open_for(cfg), runtime.pick_device()
+    with tempfile.TemporaryDirectory() as folder:
+        modules, _ = run.train(ssrgan.PAPER, cfg, images, Path(folder), device, progress=False)
+    ((_, test),) = run.open_parts(ssrgan.PAPER, images, device, ("test",))
+    lost = ssrgan.PAPER.test_holes(cfg, len(test))[ssrgan.level_name(cfg.p)].to(device)
+    full = masking.composite(test, ssrgan.PAPER.filler(modules, cfg)(masking.apply(test, lost), lost), lost)
+    return metrics.nmse(full, test).mean().item()
+
+
+def reach(filler: Filler) -> int:
+    """How many pixels away a known pixel may be that still changes what a network puts into a lost one."""
+    net, side = copy.deepcopy(filler.net).cpu().float().eval(), 96
+    middle, lost = side // 2, torch.zeros(1, 1, side, side, dtype=torch.bool)
+    lost[..., middle, middle] = True
+    masked = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    drawn = net(masked, lost)[..., middle, middle].sum()
+    (changed,) = torch.autograd.grad(drawn, masked)
+    return int((changed.abs().sum((0, 1, 2)).nonzero() - middle).abs().max())
+
+
+def revealed(guess: float | str | None, measured: float | str, factor: float = 1.25) -> str:
+    """As `guessed`, but the measured value is not told before the guess."""
+    if guess is None:
+        return "not guessed yet: write your guess, run both cells, and read the measured value here"
+    return guessed(guess, measured, factor)
+
+
+def costliest(guess: str | None, effects: dict[str, Worth]) -> str:
+    """Which change raises the NMSE most? What not every seed tells apart from the largest is right, too."""
+    top = max(effects, key=lambda name: effects[name].row[0])
+    pairs = {name: zip(effects[top].seeds, effect.seeds, strict=False) for name, effect in effects.items()}
+    level = [name for name, both in pairs.items() if not all(a > b for a, b in both)]
+    told = f"highest mean: {top}; not told apart from it by every seed: {', '.join(x for x in level if x != top)}"
+    answer = "not guessed" if guess is None else f"your guess {guess}: {'right' if guess in level else 'no'}"
+    return f"{told}; {answer}"
 
 
 def place(filler: Filler, image: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor) -> str:
