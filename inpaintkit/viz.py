@@ -51,6 +51,7 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
 COLOURS |= {"content": "#444444", "fooling D": "#e7298a", "D": "#01665e"}  # losses
 COLOURS |= {"one window": "#08306b", "11x11 Gaussian": "#c51b7d", "7x7 uniform": "#01665e"}  # of SSIM
 COLOURS |= dict.fromkeys(("test", "hole MSE, test"), "#d62728")
+COLOURS |= {"fixed": "#d62728", "ours, shipped weights, all levels": "#7b1113"}  # readings of SSRGAN
 for _name in ("autoencoder", "VAE", "context encoder", "SSRGAN"):
     COLOURS |= {_name: "#d62728", f"{_name}, shipped weights": "#7b1113"}
 

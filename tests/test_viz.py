@@ -81,7 +81,7 @@ def test_shown_source_is_the_shipped_source():
 CURVES = {"truth", "training", "PCA of the known pixels", "test", "hole MSE, test"}
 CURVES |= {"content", "fooling D", "D", "Flowers-102", "Oxford-IIIT Pet", "Caltech-101", "faces", "unseen photographs"}
 CURVES |= {"one window", "11x11 Gaussian", "7x7 uniform"}  # of SSIM
-CURVES |= {"KL term", "prior", "posterior"}
+CURVES |= {"KL term", "prior", "posterior", "fixed", "ours, shipped weights, all levels"}
 
 
 def test_every_colour_belongs_to_a_method_or_a_curve_of_today():

@@ -354,7 +354,7 @@ class Move(Panel):
         yield Tile("truth", face[0])
         moved = ((code - whole).norm() / whole.norm()).item()
         figure, axes = plt.subplots(figsize=(2.6, 2.4))
-        axes.bar(range(len(code)), (code - whole).abs().sort(descending=True).values, color=viz.COLOURS["VAE"])
+        axes.bar(range(len(code)), (code - whole).abs().sort(descending=True).values.tolist(), color=viz.COLOURS["VAE"])
         axes.set(xlabel="numbers of the code, sorted", ylabel="|with - without hole|")
         yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
@@ -542,7 +542,7 @@ def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
     viz.decimal(curve.yaxis)
     curve.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     four = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
-    row.imshow(torch.cat(list(four), 2).permute(1, 2, 0), interpolation="nearest")
+    row.imshow(torch.cat(list(four), 2).permute(1, 2, 0).numpy(), interpolation="nearest")
     row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})
