@@ -3,6 +3,7 @@
 import html
 import inspect
 import io
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -91,7 +92,9 @@ def grid(
             place = (j * width + 2, (i + 1) * height - 2)
             axes.text(*place, *_plain([words]), color="white", fontsize=8.5, ha="left", va="bottom", bbox=box)
     axes.set_yticks([(i + 0.5) * height for i in range(len(rows))], _plain(rows))
-    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], _plain(titles or []))
+    letters = max(8, int(zoom * width / 7))  # that fit above a picture
+    above = [textwrap.fill(title, letters) for title in _plain(titles or [])]
+    axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], above)
     axes.tick_params(length=0, labelsize=10, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     told = "; ".join(rows) + (f"; columns: {', '.join(titles)}" if titles else "")
