@@ -248,8 +248,8 @@ function render({ model, el }) {
     if (reply.serial !== serial) return; // of another view, or of an earlier one
     timers.forEach(clearTimeout);
     status.textContent = "";
-    busy = false;
     accept(reply).finally(() => {
+      busy = false; // only now: a move during the drawing waits as all others do
       el.dataset.busy = "no";
       el.dataset.answers = sent;
       const next = waiting;
