@@ -63,8 +63,8 @@ def tiny_game(head_start, seed, turns):
 
 
 MOVES = {  # an explorer, and moves after which its pictures must differ
-    "stamps": (lambda: play.stamps(stamped, FACES[0]), [{"edge": 0.5}, {"corner": 0.25}, {"input": "a face"}]),
-    "shift": (lambda: play.shift(FACES, fills.fills("ring"), 32), [{"down": 2}, {"right": -1}, {"face": "picture 1"}]),
+    "stamps": (lambda: play.Stamps(stamped, FACES[0]), [{"edge": 0.5}, {"corner": 0.25}, {"input": "a face"}]),
+    "shift": (lambda: play.Shift(FACES, fills.fills("ring"), 32), [{"down": 2}, {"right": -1}, {"face": "picture 1"}]),
     "holes": (lambda: play.holes(size=64), [{"picture": "coins"}, {"shape": "square"}, {"row": 20}, {"error": True}]),
     "cover": (lambda: play.cover(FACES, [network("autoencoder")]), [{"picture": "picture 1"}, {"shape": "strokes"}]),
     "levels": (lambda: play.Levels(FACES, fills.fills("box")), [{"p": 30}, {"seed": 3}, {"picture": "picture 2"}]),
@@ -157,13 +157,13 @@ def test_loaded_masks_follow_the_rules_of_repair():
     size = tuple(reversed(panel.picture.shape[-2:]))
     for bad in (b"", b"text", picture(size=(20, 20)), picture(size=size), picture(size=size, colour="white")):
         before = panel.hole.clone()
-        assert move(panel, "mask", bad)["message"]
+        assert move(panel, "mask", bad, name="mask.png")["message"]
         assert panel.hole.equal(before)
     painted = Image.new("L", size)
     painted.paste(255, (10, 20, 30, 50))
     buffer = io.BytesIO()
     painted.save(buffer, "PNG")
-    assert not move(panel, "mask", buffer.getvalue())["message"]
+    assert not move(panel, "mask", buffer.getvalue(), name="mask.png")["message"]
     assert masking.bounding_box(panel.hole).tolist() == [[20, 10, 50, 30]]
 
 

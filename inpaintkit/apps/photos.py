@@ -51,12 +51,19 @@ def open_mask(path: str | Path, photo: Photo, invert: bool = False) -> np.ndarra
     another size, no hole, nearly nothing but hole, or a photograph, from which the hole may have been erased; OSError
     for one that cannot be read.
     """
-    name, (height, width) = Path(path).name, photo.pixels.shape[:2]
-    colour, other = ("black", "white") if invert else ("white", "black")
+    name = Path(path).name
     try:
-        painted = _read(path, "mask").convert("RGBA")
+        painted = _read(path, "mask")
     except ValueError as error:
         raise ValueError(f"{name} cannot be used as a mask: {error}.") from error
+    return hole(painted, name, photo.pixels.shape[:2], invert)
+
+
+def hole(painted: Image.Image, name: str, size: tuple[int, int], invert: bool = False) -> np.ndarray:
+    """As `open_mask`, for a picture that has been read and a photograph of ``size`` (H, W)."""
+    height, width = size
+    colour, other = ("black", "white") if invert else ("white", "black")
+    painted = painted.convert("RGBA")
     if painted.size != (width, height):
         on_its_side = painted.size == (height, width)
         raise ValueError(
@@ -69,15 +76,15 @@ def open_mask(path: str | Path, photo: Photo, invert: bool = False) -> np.ndarra
         erased = ", and its hole was erased, not painted" if (np.asarray(painted)[..., 3] < 128).any() else ""
         why = f"{100 * between:.0f} % of {name} is neither black nor white{erased}"
         raise ValueError(f"{why}, so it is no mask: paint the hole {colour} on {other}.")
-    hole = (shade >= 128) != invert
-    if hole.all() or not hole.any():
-        seen, part = (colour, "nothing but") if hole.all() else (other, "no")
+    missing = (shade >= 128) != invert
+    if missing.all() or not missing.any():
+        seen, part = (colour, "nothing but") if missing.all() else (other, "no")
         raise ValueError(f"{name} is all {seen}, so there is {part} hole: paint the hole {colour} on {other}.")
-    if hole.mean() > MOST:
+    if missing.mean() > MOST:
         remedy = "leave --invert out" if invert else "invert it, or add --invert"
-        why = f"{100 * hole.mean():.0f} % of {name} is {colour}, and {colour} is what gets repaired"
+        why = f"{100 * missing.mean():.0f} % of {name} is {colour}, and {colour} is what gets repaired"
         raise ValueError(f"{why}: {remedy}.")
-    return hole
+    return missing
 
 
 def _read(path: str | Path, what: str, exact: bool = False) -> Image.Image:

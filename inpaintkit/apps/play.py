@@ -1,14 +1,11 @@
 """Explorers: paint a hole, move a slider, and see at once what fills and trained networks make of it."""
 
-import base64
 import copy
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import PIL.Image
 import torch
 from IPython import get_ipython
 from IPython.display import Image, display
@@ -28,6 +25,13 @@ SHAPES = {"paint it": None, "square": 0.3, "strokes": 0.3, "text": 0.15, "lost p
 PREVIEW = 1024  # pixels of the longer side of a photograph, as it is shown
 
 
+def square_side(filler: Filler) -> int | None:
+    """The side of the one square that a network draws; None for what takes any hole."""
+    net = getattr(filler, "net", None)
+    whole = getattr(net, "whole", True)  # the autoencoder's: does it draw the whole picture?
+    return getattr(filler, "side", None if whole else net.side)
+
+
 class Around(Filler):
     """A network that draws one square, for any hole that fits into it: the whole square is hidden from the network.
 
@@ -35,10 +39,7 @@ class Around(Filler):
     """
 
     def __init__(self, filler: Filler):
-        self.filler, self.id, self.label = filler, filler.id, filler.label
-        self.side = filler.side if hasattr(filler, "side") else filler.net.side  # None: any hole
-        if filler.id.startswith("vae"):  # redraws the whole picture; its ``net.side`` is that of a feature map
-            self.side = None
+        self.filler, self.id, self.label, self.side = filler, filler.id, filler.label, square_side(filler)
 
     def square(self, mask: torch.Tensor) -> torch.Tensor:
         """The square that is hidden for a hole (1, 1, H, W). Raises ValueError if the hole does not fit."""
@@ -58,14 +59,19 @@ class Around(Filler):
 
     def accepts(self, shape, mask):
         try:
-            return self.filler.accepts(shape, mask if self.side is None else self.square(mask))
+            return self.filler.accepts(shape, self.square(mask))
         except ValueError as error:
             return str(error)
 
     def __call__(self, masked, mask):
-        square = mask if self.side is None else self.square(mask)
-        device = next(self.filler.net.parameters()).device
-        return self.filler(masking.apply(masked, square).to(device), square.to(device)).to(masked.device)
+        square = self.square(mask)
+        return self.filler(masking.apply(masked, square), square)
+
+
+def any_hole(filler: Filler) -> Filler:
+    """The filler for pictures on the CPU and for any hole, as far as it can take one."""
+    filler = on_cpu(filler)
+    return Around(filler) if square_side(filler) else filler
 
 
 def on_cpu(filler: Filler) -> Filler:
@@ -82,6 +88,15 @@ def own_square(pixels: np.ndarray, size: int) -> torch.Tensor:
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
     square = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)[None].float() / 255
     return torch.nn.functional.interpolate(square, size, mode="area" if side > size else "nearest")
+
+
+def ranked(answers: Iterable[tuple[str, torch.Tensor, float | None, str]], lowest: bool = True) -> Iterator[Tile]:
+    """Tiles of (label, picture (C, H, W), score, note), the best score framed; None for what has no score."""
+    answers = list(answers)
+    scores = [score for _, _, score, _ in answers if score is not None]
+    best = (min if lowest else max)(scores, default=None)
+    for label, picture, score, note in answers:
+        yield Tile(label, picture, note, best=score is not None and score == best)
 
 
 class Cover(Panel):
@@ -106,7 +121,7 @@ class Cover(Panel):
         scan: bool = False,
     ):
         self.pictures, self.slow, self.scan = {n: x[None].cpu() for n, x in pictures.items()}, slow, scan
-        self.fillers = [Around(on_cpu(one)) if hasattr(one, "net") else one for one in fillers]
+        self.fillers = [any_hole(one) for one in fillers]
         size = next(iter(pictures.values())).shape[-1]
         self.hole = masking.square(1, size, size // 3, (0.5, 0.5)) if hole is None else hole.cpu()
         controls = [choice("picture", "picture", pictures), choice("shape", "hole", SHAPES)]
@@ -116,8 +131,6 @@ class Cover(Panel):
 
     def choose(self, values, changed):
         if "picture" in changed:
-            if values["picture"] not in self.pictures:
-                raise ValueError("Open a photograph of your own first, below the picture.")
             self.picture = self.pictures[values["picture"]]
         amount = SHAPES[values["shape"]]
         if "shape" in changed and amount:
@@ -131,27 +144,24 @@ class Cover(Panel):
             self.picture = self.picture.mean(1, keepdim=True)
 
     def answer(self, values):
-        self.filled, tiles = {}, []
-        for filler in self.fillers:
-            tiles.append(self._tile(filler, values["error"]))
-        errors = [error for _, error in tiles if error is not None]
-        for tile, error in tiles:
-            yield Tile(tile.label, tile.picture, tile.note, best=error is not None and error == min(errors))
+        self.filled = {}
+        yield from ranked(self._filled(filler, values["error"]) for filler in self.fillers)
         if self.scan:
             yield self._scan(int(values["row"]))
 
     def extra(self, number, values):
-        return self._tile(self.slow[number], values["error"])[0]
+        label, picture, _, note = self._filled(self.slow[number], values["error"])
+        return Tile(label, picture, note)
 
-    def _tile(self, filler: Filler, show_error: bool) -> tuple[Tile, float | None]:
+    def _filled(self, filler: Filler, show_error: bool) -> tuple[str, torch.Tensor, float | None, str]:
         masked = masking.apply(self.picture, self.hole)
         if problem := filler.accepts(tuple(self.picture.shape), self.hole):
-            return Tile(filler.label, masked[0], problem), None
+            return filler.label, masked[0], None, problem
         full = masking.composite(self.picture, filler(masked, self.hole), self.hole)
         self.filled[filler.label] = full
         error = metrics.mse(full, self.picture, self.hole).item()
         shown = (3 * (full - self.picture).abs()).clamp(max=1) if show_error else full
-        return Tile(filler.label, shown[0], f"hole MSE {error:.4f}"), error
+        return filler.label, shown[0], error, f"hole MSE {error:.4f}"
 
     def _scan(self, row: int) -> Tile:
         figure, axes = plt.subplots(figsize=(3.6, 2))
@@ -219,35 +229,28 @@ class Stamps(Panel):
         yield Tile("stamped", stamped / white, f"inside {inner.min():.2f} to {inner.max():.2f}; white is {white:.3g}")
 
 
-def stamps(stamp: Callable, picture: torch.Tensor) -> Panel:
-    """Notebook 01: sliders for the kernel of a transposed convolution."""
-    return Stamps(stamp, picture)
-
-
 class Shift(Panel):
     """Notebook 01: the square hole of a network moves over a face, and fills answer beside the network."""
 
     def __init__(self, images: torch.Tensor, fillers: Sequence[Filler], side: int):
-        self.images, self.fillers, self.side = images.cpu(), [on_cpu(one) for one in fillers], side
+        self.faces, self.fillers, self.side = _numbered(images.cpu()), [on_cpu(one) for one in fillers], side
         most = (images.shape[-1] - side) // 2
-        controls = [choice("face", "face", _numbered(images)), slider("down", "moved down", 12, -most, most, 1, " px")]
+        controls = [choice("face", "face", self.faces), slider("down", "moved down", 12, -most, most, 1, " px")]
         super().__init__([*controls, slider("right", "moved right", 0, -most, most, 1, " px")])
 
     def answer(self, values):
-        face, size = self.images[int(values["face"].split()[1])][None], self.images.shape[-1]
+        face = self.faces[values["face"]][None]
+        size = face.shape[-1]
         hole = masking.square(1, size, self.side, tuple(0.5 + values[way] / size for way in ("down", "right")))
         masked = masking.apply(face, hole, "black")
         yield Tile("masked", masked[0])
-        filled = {one.label: one(masked, hole) for one in self.fillers}
-        errors = {label: metrics.mse(full, face, hole).item() for label, full in filled.items()}
-        for label, full in filled.items():
-            yield Tile(label, full[0], f"hole MSE {errors[label]:.4f}", best=errors[label] == min(errors.values()))
+        filled = [(one.label, one(masked, hole)) for one in self.fillers]
+        errors = [metrics.mse(full, face, hole).item() for _, full in filled]
+        yield from ranked(
+            (label, full[0], error, f"hole MSE {error:.4f}")
+            for (label, full), error in zip(filled, errors, strict=True)
+        )
         yield Tile("truth", face[0])
-
-
-def shift(images: torch.Tensor, fillers: Iterable[Filler], side: int) -> Panel:
-    """Notebook 01: sliders for the place of the hole in a face (B, C, H, W)."""
-    return Shift(images, [*fillers], side)
 
 
 class Window(Panel):
@@ -269,17 +272,17 @@ class Window(Panel):
         (label, truth), *others = self.pictures[values["picture"]].items()
         side = int(values["window"])
         yield Tile(label, truth)
-        tiles = []
+        pairs, maps = [], []
         for name, picture in others:
             score, everywhere = structural_similarity(
                 picture.double().numpy(), truth.double().numpy(), win_size=side, channel_axis=0,
                 data_range=1, full=True,
             )  # fmt: skip
-            tiles.append((name, picture, score, torch.from_numpy(everywhere).float().mean(0, keepdim=True)))
-        best = max(score for *_, score, _ in tiles)
-        for name, picture, score, everywhere in tiles:
-            yield Tile(name, picture, f"SSIM {score:.3f}", best=score == best)
-            yield Tile(f"{name}: map", everywhere, f"window {side}x{side}; black: 0 or less")
+            pairs.append((name, picture, score, f"SSIM {score:.3f}"))
+            mean = torch.from_numpy(everywhere).float().mean(0, keepdim=True)
+            maps.append(Tile(f"{name}: map", mean, f"window {side}x{side}; black: 0 or less"))
+        for pair in zip(ranked(pairs, lowest=False), maps, strict=True):
+            yield from pair
 
 
 def window(truth: torch.Tensor, candidates: dict[str, torch.Tensor]) -> Panel:
@@ -298,19 +301,18 @@ class Walk(Panel):
     """
 
     def __init__(self, decode: Callable, codes: torch.Tensor, images: torch.Tensor, directions: int = 4):
-        self.decode, self.codes, self.images = decode, codes, images.cpu()
-        self.middle = codes.mean(0)
-        _, spread, axes = torch.linalg.svd(codes - self.middle, full_matrices=False)
+        self.decode, self.images = decode, _numbered(images.cpu())
+        self.codes = dict(zip(self.images, codes, strict=True))
+        _, spread, axes = torch.linalg.svd(codes - codes.mean(0), full_matrices=False)
         self.axes = axes[:directions] * spread[:directions, None] / len(codes) ** 0.5  # one standard deviation each
-        names = list(_numbered(images))
-        controls = [choice("a", "from", names), choice("b", "to", names, names[1])]
+        controls = [choice("a", "from", self.images), choice("b", "to", self.images, list(self.images)[1])]
         controls += [slider("t", "share of the way", 0.5, 0, 1, 0.05)]
         controls += [slider(f"d{i}", f"direction {i + 1}", 0, -3, 3, 0.25, " sd") for i in range(directions)]
         super().__init__([*controls, slider("seed", "samples of the prior", 0, 0, 50)])
 
     @torch.no_grad()
     def answer(self, values):
-        a, b = (int(values[end].split()[1]) for end in "ab")
+        a, b = values["a"], values["b"]
         t, code = values["t"], torch.lerp(self.codes[a], self.codes[b], values["t"])
         for i, axis in enumerate(self.axes):
             code = code + values[f"d{i}"] * axis
@@ -331,18 +333,16 @@ class Move(Panel):
 
     def __init__(self, encode: Callable, decode: Callable, images: torch.Tensor, side: int):
         self.encode = lambda masked: encode(masked.to(images.device)).cpu()
-        self.decode, self.images, self.side = lambda code: decode(code.to(images.device)).cpu(), images.cpu(), side
-        last = images.shape[-1] - side
-        controls = [choice("face", "face", _numbered(images)), slider("row", "row of the hole", last // 2, 0, last)]
+        self.decode, self.faces = lambda code: decode(code.to(images.device)).cpu(), _numbered(images.cpu())
+        self.side, last = side, images.shape[-1] - side
+        controls = [choice("face", "face", self.faces), slider("row", "row of the hole", last // 2, 0, last)]
         super().__init__([*controls, slider("column", "column", last // 2, 0, last)])
 
     @torch.no_grad()
     def answer(self, values):
-        face = self.images[int(values["face"].split()[1])][None]
-        hole, (row, column) = (
-            torch.zeros_like(face[:, :1], dtype=torch.bool),
-            (int(values[n]) for n in ("row", "column")),
-        )
+        face = self.faces[values["face"]][None]
+        row, column = int(values["row"]), int(values["column"])
+        hole = torch.zeros_like(face[:, :1], dtype=torch.bool)
         hole[..., row : row + self.side, column : column + self.side] = True
         masked = masking.apply(face, hole, "black")
         code, whole = self.encode(masked)[0], self.encode(face)[0]
@@ -366,28 +366,27 @@ class Levels(Panel):
     """
 
     def __init__(self, images: torch.Tensor, fillers: Sequence[Filler], p: float = 0.8):
-        self.images, self.fillers, self.own = images.cpu(), [on_cpu(one) for one in fillers], None
-        controls = [choice("picture", "picture", [*_numbered(images), OWN])]
+        self.pictures, self.fillers = _numbered(images.cpu()), [on_cpu(one) for one in fillers]
+        controls = [choice("picture", "picture", [*self.pictures, OWN])]
         controls += [slider("p", "lost pixels", round(100 * p), 5, 95, 5, " %"), slider("seed", "seed", 0, 0, 20)]
         super().__init__(controls, opens=True)
 
     def opened(self, pixels, name):
-        self.own = own_square(pixels, 128)
+        self.pictures[OWN] = own_square(pixels, 128)[0]
         self.values["picture"] = OWN
 
     def answer(self, values):
-        if values["picture"] == OWN and self.own is None:
+        if values["picture"] not in self.pictures:
             raise ValueError("Open a photograph of your own first.")
-        image = self.own if values["picture"] == OWN else self.images[int(values["picture"].split()[1])][None]
+        image = self.pictures[values["picture"]][None]
         hole = masking.pixels(1, image.shape[-1], values["p"] / 100, runtime.generator(int(values["seed"])))
-        masked, tiles = masking.apply(image, hole), []
+        masked = masking.apply(image, hole)
         yield Tile("what is left", masked[0])
-        for filler in self.fillers:
-            full = masking.composite(image, filler(masked, hole), hole)
-            tiles.append((filler.label, full, metrics.nmse(full, image).item()))
-        best = min(score for *_, score in tiles)
-        for label, full, score in tiles:
-            yield Tile(label, full[0], f"NMSE {score:.4f}", best=score == best)
+        filled = [(one.label, masking.composite(image, one(masked, hole), hole)) for one in self.fillers]
+        scores = [metrics.nmse(full, image).item() for _, full in filled]
+        yield from ranked(
+            (label, full[0], score, f"NMSE {score:.4f}") for (label, full), score in zip(filled, scores, strict=True)
+        )
         yield Tile("truth", image[0])
 
 
@@ -424,11 +423,6 @@ class Game(Panel):
             one.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         yield Tile("the game", plot(figure), f"{(made < 0).float().mean():.0%} of the generated numbers are below 0")
 
-    def still(self):
-        buffer = io.BytesIO()
-        PIL.Image.open(io.BytesIO(self.reply["tiles"][0]["picture"])).convert("RGB").save(buffer, "JPEG", quality=60)
-        return base64.b64encode(buffer.getvalue()).decode()
-
 
 class Photograph(Panel):
     """A photograph at its own size: paint a hole, choose a method, save the result.
@@ -437,8 +431,6 @@ class Photograph(Panel):
     the result is also written to ``save``. ``begin``: a picture (H, W, 3), uint8, a hole in it (H, W), bool, and the
     method to begin with.
     """
-
-    choosing = ("method",)
 
     def __init__(
         self,
@@ -544,7 +536,4 @@ def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
     four = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
     row.imshow(torch.cat(list(four), 2).permute(1, 2, 0).numpy(), interpolation="nearest")
     row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 60})
-    plt.close(figure)
-    return buffer.getvalue()
+    return plot(figure, "jpeg")

@@ -6,7 +6,6 @@ JupyterLab, Notebook, VS Code and Colab. Where nobody can play (a page, GitHub),
 
 import base64
 import io
-import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -130,14 +129,12 @@ class Panel(anywidget.AnyWidget):
             number = content["extra"]
             return {"tiles": [_packed(self.extra(number, self.values))], "extra": number}
         if event == "photo":
-            try:
-                pixels = np.array(read(io.BytesIO(data)).convert("RGB"))
-            except ValueError as error:
-                raise ValueError(f"{content['name']} is no picture that can be read: choose a JPEG or PNG.") from error
-            self.opened(pixels, content["name"])
+            self.opened(np.array(_read(data, content["name"]).convert("RGB")), content["name"])
             return self._shown() | self._answered() | {"values": self.values}
         if event == "mask":
-            self.hole = read_mask(data, self.picture.shape[-2:])
+            painted = _read(data, content["name"])
+            size = tuple(self.picture.shape[-2:])
+            self.hole = torch.from_numpy(photos.hole(painted, content["name"], size))[None, None]
             return self._shown() | self._answered()
         if self.paints:
             self.hole = torch.from_numpy(np.array(Image.open(io.BytesIO(data)).convert("L")) > 127)[None, None]
@@ -193,10 +190,7 @@ class Panel(anywidget.AnyWidget):
                 lines = [textwrap.fill(tile[part], max(12, int(11 * width))) for part in ("label", "note")]
                 place.set_title("\n".join(filter(None, lines)), fontsize=9, pad=3)
                 left += width + gap
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 50, "optimize": True})
-        plt.close(figure)
-        return base64.b64encode(buffer.getvalue()).decode()
+        return base64.b64encode(plot(figure, "jpeg")).decode()
 
     def hidden(self) -> bytes:
         """The picture with its hole in yellow, as the panel shows it: a PNG."""
@@ -212,22 +206,19 @@ def png(picture: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def plot(figure) -> bytes:
-    """A figure of matplotlib as the bytes of a PNG; the figure is closed."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+def plot(figure, kind: str = "png") -> bytes:
+    """A figure of matplotlib as the bytes of a "png" or a "jpeg"; the figure is closed."""
+    buffer, small = io.BytesIO(), {"pil_kwargs": {"quality": 55, "optimize": True}} if kind == "jpeg" else {}
+    figure.savefig(buffer, format=kind, dpi=80, bbox_inches="tight", **small)
     plt.close(figure)
     return buffer.getvalue()
 
 
-def read_mask(data: bytes, size: tuple[int, int]) -> torch.Tensor:
-    """A painted mask from the bytes of a picture: bool (1, 1, H, W), True where it is white. Raises ValueError with one
-    sentence for another size, or a picture that is no mask."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "mask.png")
-        path.write_bytes(data)
-        photo = photos.Photo(np.zeros(tuple(size), np.uint8), None, None)
-        return torch.from_numpy(photos.open_mask(path, photo))[None, None]
+def _read(data: bytes, name: str) -> Image.Image:
+    try:
+        return read(io.BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"{name} is no picture that can be read: choose a JPEG or PNG.") from error
 
 
 def _packed(tile: Tile) -> dict[str, Any]:

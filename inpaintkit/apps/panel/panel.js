@@ -9,17 +9,17 @@ const UNDO = 30;
 function tag(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key in element && key !== "list") element[key] = value;
+    if (key in element) element[key] = value;
     else element.setAttribute(key, value);
   }
   element.append(...children);
   return element;
 }
 
-// Traits hold bytes as a DataView; a picture shows them by an address that is freed when it is replaced.
-function show(image, bytes, kind = "image/png") {
-  if (image.src) URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(new Blob([bytes], { type: kind }));
+// Traits hold bytes as a DataView; a picture shows them by an address that is freed when it has been drawn.
+function show(image, bytes) {
+  image.onload = () => URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
 }
 
 function toBytes(canvas, kind, quality) {
@@ -62,7 +62,6 @@ function brush(changed) {
     const share = ((100 * hidden) / hole.length).toFixed(1);
     cover.setAttribute("aria-label", `Picture of ${width} by ${height} pixels, ${share} % of it hidden. Paint with the ` +
       "pointer, or move with the arrow keys and press space.");
-    cover.dataset.hidden = hidden;
     share_.textContent = `${share} % hidden`;
   }
 
@@ -304,7 +303,7 @@ function render({ model, el }) {
   let result = null, patch = null;
   if (paint) {
     left.append(paint.board, paint.tools);
-    paint.tools.append(chooser("load mask", async (file) => send("mask", await file.arrayBuffer())));
+    paint.tools.append(chooser("load mask", async (file) => send("mask", await file.arrayBuffer(), { name: file.name })));
   }
   if (model.get("opens")) {
     const open = async (file) => {
