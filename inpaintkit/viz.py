@@ -522,8 +522,11 @@ def _cell(value, digits: int) -> str:
     return str(value)
 
 
-def teaser(path: str | Path, pictures: dict[str, torch.Tensor], height: int = 192) -> None:
-    """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`."""
+def teaser(
+    path: str | Path, pictures: dict[str, torch.Tensor], hole: torch.Tensor | None = None, height: int = 192
+) -> None:
+    """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`; a square
+    ``hole`` (1, 1, H, W) is framed in all of them."""
     size = pictures[next(iter(pictures))].shape[-2:]
     zoom = max(1, height // size[0])
     sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 20), "white")
@@ -533,6 +536,9 @@ def teaser(path: str | Path, pictures: dict[str, torch.Tensor], height: int = 19
         tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)
         sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 20))
         pen.text((left, 1), label, fill="black", font=font)
+        if hole is not None:
+            y0, x0, y1, x1 = (zoom * end for end in masking.bounding_box(hole)[0].tolist())
+            pen.rectangle((left + x0 - 1, 20 + y0 - 1, left + x1, 20 + y1), outline=FRAME)
     sheet.save(path, "JPEG", quality=60, optimize=True)
 
 

@@ -645,7 +645,7 @@ def test_a_students_parts_compute_what_the_kits_generator_computes():
         assert notebook_04.own_parts(modules, block, shuffle, assemble).endswith(
             "ResidualBlock, pixel_shuffle, assemble"
         )
-        assert type(modules["generator"]).__name__ == "Own"
+        assert type(modules["generator"]).__name__ == "Network"
         assert torch.allclose(modules["generator"](masked, mask), old, atol=1e-5)
         assert list(modules.state_dict()) == names
     modules = ssrgan.PAPER.build(ssrgan.Parameters.resolve({"network": "smallest"}))

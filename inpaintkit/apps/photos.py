@@ -56,10 +56,10 @@ def open_mask(path: str | Path, photo: Photo, invert: bool = False) -> np.ndarra
         painted = _read(path, "mask")
     except ValueError as error:
         raise ValueError(f"{name} cannot be used as a mask: {error}.") from error
-    return hole(painted, name, photo.pixels.shape[:2], invert)
+    return painted_hole(painted, name, photo.pixels.shape[:2], invert)
 
 
-def hole(painted: Image.Image, name: str, size: tuple[int, int], invert: bool = False) -> np.ndarray:
+def painted_hole(painted: Image.Image, name: str, size: tuple[int, int], invert: bool = False) -> np.ndarray:
     """As `open_mask`, for a picture that has been read and a photograph of ``size`` (H, W)."""
     height, width = size
     colour, other = ("black", "white") if invert else ("white", "black")

@@ -239,22 +239,31 @@ def over_levels(recorded: Records, trained: dict[str, dict], levels: tuple[str, 
     return lines
 
 
+def lines(recorded: Records, question: str) -> dict[str, dict[float, Variant]]:
+    """A question over one parameter (`questions.series`) as lines: {variant: {value: its runs}}."""
+    found = {one.label: one for one in variants(recorded, questions.questions(recorded.paper)[question])}
+    series = questions.series(recorded.paper, question).items()
+    return {line: {value: found[label] for value, label in labels.items()} for line, labels in series}
+
+
 def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, ...]]:
-    """The lines of a question over one parameter (`questions.series`): the main score of the network divided by that
-    of a fill on the same pictures, as (values of the parameter, means over seeds, spreads), for `viz.curves`. A
-    question without ``over`` is one line, named by its id. What was not run is left out.
+    """The `lines` of a question: the main score of the network divided by that of a fill on the same pictures, as
+    (values of the parameter, means over seeds, spreads), for `viz.curves`. A question without ``over`` is one line,
+    named by its id. What was not run is left out.
     """
-    asked = questions.questions(recorded.paper)[question]
-    found = {answer.label: answer for answer in variants(recorded, asked) if answer.runs}
-    own = {next(iter(changes.values())): label for label, changes in asked.variants.items() if changes}
+    found = lines(recorded, question)
+    if not found:
+        asked = questions.questions(recorded.paper)[question]
+        changes = {label: next(iter(changed.values())) for label, changed in asked.variants.items() if changed}
+        own = {changes[one.label]: one for one in variants(recorded, asked) if one.label in changes}
+        found = {question: own}
     series = {}
-    for name, labels in (questions.series(recorded.paper, question) or {question: own}).items():
+    for name, by_value in found.items():
         points = []
-        for value, label in labels.items():
-            if label in found:
-                holes, runs = found[label].holes, found[label].runs.values()
+        for value, one in by_value.items():
+            if one.runs:
                 ours, others = (
-                    np.array([recorded.score(run, part, holes, filler) for run in runs])
+                    np.array([recorded.score(run, part, one.holes, filler) for run in one.runs.values()])
                     for filler in (recorded.paper.network, fill)
                 )
                 spread = np.std(ours / others, ddof=1) if len(ours) > 1 else 0.0
@@ -332,21 +341,16 @@ def _moved(recorded: Records, entry: dict) -> tuple[str, str]:
 
 def _highest(recorded: Records, entry: dict) -> tuple[str, str]:
     """Is one line of a question above all others, at each of its values? The ``filler`` is the network, or a fill."""
-    lines = _lines(recorded, entry)
-    ours = lines.pop(entry["highest"])
-    return _all_higher(recorded, [pair for other in lines.values() for pair in zip(ours, other, strict=True)], entry)
+    others = lines(recorded, entry["question"])
+    ours = others.pop(entry["highest"]).values()
+    pairs = [pair for other in others.values() for pair in zip(ours, other.values(), strict=True)]
+    return _all_higher(recorded, pairs, entry)
 
 
 def _rises(recorded: Records, entry: dict) -> tuple[str, str]:
     """Does one line of a question rise from each of its values to the next?"""
-    line = _lines(recorded, entry)[entry["rises"]]
+    line = lines(recorded, entry["question"])[entry["rises"]].values()
     return _all_higher(recorded, [(after, before) for before, after in itertools.pairwise(line)], entry)
-
-
-def _lines(recorded: Records, entry: dict) -> dict[str, list[Variant]]:
-    asked = _asked(recorded, entry)
-    series = questions.series(recorded.paper, entry["question"])
-    return {name: [asked[label] for label in labels.values()] for name, labels in series.items()}
 
 
 def _all_higher(recorded: Records, pairs: list[tuple[Variant, Variant]], entry: dict) -> tuple[str, str]:

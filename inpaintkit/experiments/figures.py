@@ -109,11 +109,9 @@ def _over(recorded: Records, entry: dict) -> str:
 
 
 def _run(recorded: Records, entry: dict) -> dict[str, dict[float, answers.Variant]]:
-    """What was run of the lines of a question: {line: {value: answer}}."""
-    question = questions.questions(recorded.paper)[entry["question"]]
-    found = {answer.label: answer for answer in answers.variants(recorded, question) if answer.runs}
-    series = questions.series(recorded.paper, question.id).items()
-    return {line: {v: found[label] for v, label in labels.items() if label in found} for line, labels in series}
+    """What was run of the lines of a question."""
+    lines = answers.lines(recorded, entry["question"]).items()
+    return {line: {value: one for value, one in by_value.items() if one.runs} for line, by_value in lines}
 
 
 def _save(figure: Figure, path: Path) -> None:

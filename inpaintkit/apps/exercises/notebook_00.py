@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from inpaintkit import fills, masking, metrics
-from inpaintkit.apps.exercises import check, solved
+from inpaintkit.apps.exercises import Own, check, solved
 from inpaintkit.contracts import Filler
 
 
@@ -105,27 +105,21 @@ def harmonic(function: Callable, number: int = 3) -> str:
     return check(number, lambda: [function(picture.clone(), hole, rounds) for rounds in (1, 400)], (), judge)
 
 
-class Own(Filler):
-    """A student's function as a fill, ``function(picture (C, H, W), hole (H, W))``."""
-
-    def __init__(self, label: str, function: Callable, border: bool = True):
-        self.id = self.label = label
-        self.function, self.border = function, border  # may the hole touch the border?
-
-    def accepts(self, shape, mask):
-        inside = mask[..., 1:-1, 1:-1].sum() == mask.sum()
-        return None if self.border or inside else "takes no hole that touches the border"
-
-    def __call__(self, masked, mask):
-        return torch.stack([self.function(x, hole[0]) for x, hole in zip(masked, mask, strict=True)])
+def each(function: Callable) -> Callable:
+    """A function of one picture (C, H, W), its hole (H, W) and more, for a batch of them."""
+    return lambda pictures, holes, *more: torch.stack(
+        [function(x, hole[0], *more) for x, hole in zip(pictures, holes, strict=True)]
+    )
 
 
 def your_fills(own_ring: Callable, own_harmonic: Callable) -> list[Filler]:
     """The student's fills of exercises 2 and 3, those that are correct."""
-    own = [Own("your ring mean", own_ring)] if solved(ring_mean(own_ring)) else []
+    own = [Own("your ring mean", each(own_ring))] if solved(ring_mean(own_ring)) else []
     rounds = 1000
     if solved(harmonic(own_harmonic)):
-        own.append(Own(f"your harmonic, {rounds} rounds", lambda x, hole: own_harmonic(x, hole, rounds), border=False))
+        mine = each(own_harmonic)
+        fill = Own(f"your harmonic, {rounds} rounds", lambda x, hole: mine(x, hole, rounds), border=False)
+        own.append(fill)
     return own
 
 
@@ -134,12 +128,11 @@ def your_rounds(own_harmonic: Callable) -> Callable:
     if not solved(harmonic(own_harmonic)):
         print("these are the course's rounds; solve exercise 3 to see yours")
         return relax
-    mine = Own("", own_harmonic, border=False)
+    mine = each(own_harmonic)
 
     def rounds_of(pictures, holes, rounds):
-        if mine.accepts(tuple(pictures.shape), holes):
-            return relax(pictures, holes, rounds)
-        return torch.stack([own_harmonic(x, hole[0], rounds) for x, hole in zip(pictures, holes, strict=True)])
+        inside = Own("", mine, border=False).accepts(tuple(pictures.shape), holes) is None
+        return (mine if inside else relax)(pictures, holes, rounds)
 
     print("these are the rounds of your function")
     return rounds_of

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inpaintkit import data, fills, masking, metrics, runtime
-from inpaintkit.apps.exercises import check, guessed, solved, train_with
+from inpaintkit.apps.exercises import Own, check, guessed, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
 from inpaintkit.experiments import run
 from inpaintkit.experiments.answers import Worth
@@ -207,21 +207,9 @@ def blind(guess: dict, number: int = 6) -> str:
     return check(number, lambda: guess, (), judge)
 
 
-class _Own(Filler):
-    """The student's box of exercise 2 as a filler, for an explorer."""
-
-    id, label = "own", "your box"
-
-    def __init__(self, function: Callable):
-        self.function = function
-
-    def __call__(self, masked, mask):
-        return self.function(masked, mask)
-
-
 def own_box(function: Callable) -> Filler:
     """The student's box if it is solved, else the kit's."""
-    return _Own(function) if solved(box(function)) else fills.Box()
+    return Own("your box", function) if solved(box(function)) else fills.Box()
 
 
 def own_parts(modules: nn.ModuleDict, block: type, shuffle_: Callable, assemble: Callable) -> str:
@@ -244,7 +232,7 @@ def own_parts(modules: nn.ModuleDict, block: type, shuffle_: Callable, assemble:
         def forward(self, x):
             return shuffle_(x, self.upscale_factor)
 
-    class Own(type(net)):
+    class Network(type(net)):
         def forward(self, masked, mask=None):
             x = 2 * masked - 1
             if self.mask_channels:
@@ -259,7 +247,7 @@ def own_parts(modules: nn.ModuleDict, block: type, shuffle_: Callable, assemble:
         if "pixel_shuffle" in own and type(layer) is nn.PixelShuffle:
             layer.__class__ = Shuffle
     if "assemble" in own:
-        changed.__class__ = Own
+        changed.__class__ = Network
     masked = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():

@@ -134,7 +134,7 @@ class Panel(anywidget.AnyWidget):
         if event == "mask":
             painted = _read(data, content["name"])
             size = tuple(self.picture.shape[-2:])
-            self.hole = torch.from_numpy(photos.hole(painted, content["name"], size))[None, None]
+            self.hole = torch.from_numpy(photos.painted_hole(painted, content["name"], size))[None, None]
             return self._shown() | self._answered()
         if self.paints:
             self.hole = torch.from_numpy(np.array(Image.open(io.BytesIO(data)).convert("L")) > 127)[None, None]
