@@ -208,7 +208,7 @@ def png(picture: torch.Tensor) -> bytes:
 
 def plot(figure, kind: str = "png") -> bytes:
     """A figure of matplotlib as the bytes of a "png" or a "jpeg"; the figure is closed."""
-    buffer, small = io.BytesIO(), {"pil_kwargs": {"quality": 55, "optimize": True}} if kind == "jpeg" else {}
+    buffer, small = io.BytesIO(), {"pil_kwargs": {"quality": 42, "optimize": True}} if kind == "jpeg" else {}
     figure.savefig(buffer, format=kind, dpi=80, bbox_inches="tight", **small)
     plt.close(figure)
     return buffer.getvalue()
