@@ -197,3 +197,10 @@ def test_a_teaser_is_a_row_of_large_pictures(tmp_path):
     assert row.size == (2 * 192 + 6, 192 + 20)
     assert row.getpixel((96, 110)) == (0, 0, 0)
     assert row.getpixel((294, 110)) == (255, 255, 255)
+    hole = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    hole[..., 20:40, 10:30] = True
+    viz.teaser(tmp_path / "framed.jpg", {"masked": torch.zeros(3, 64, 64)}, hole)
+    framed = np.asarray(Image.open(tmp_path / "framed.jpg").convert("RGB")).astype(int)[20:]  # below the words
+    yellow = np.argwhere((framed[..., 0] > 150) & (framed[..., 2] < 120))
+    assert np.abs(yellow.min(0) - (60, 30)).max() <= 2
+    assert np.abs(yellow.max(0) - (120, 90)).max() <= 2
