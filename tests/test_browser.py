@@ -258,7 +258,7 @@ def test_pixels_of_a_photograph_of_ones_own_are_lost(played, tmp_path):
     panel = page.locator(".ik-panel").nth(1)
     after(page, 1, lambda: panel.locator("input[type=file]").set_input_files(tmp_path / "red.png"))
     assert panel.get_by_label("picture", exact=True).input_value() == "your own photograph"
-    assert kernel("levels.own.shape[-1]") == 128
+    assert kernel("levels.pictures['your own photograph'].shape[-1]") == 128
 
 
 def test_slow_fills_come_on_request(played):
