@@ -268,33 +268,35 @@ def flow(
 
 
 def intervals(rows: dict[str, tuple], xlabel: str):
-    """Differences with their 95 % intervals, one row each: {label: (mean, low, high, verdict, of each seed)}.
+    """Differences with their 95 % intervals, the largest first: {label: (mean, low, high, verdict, of each seed)}.
 
-    Red is higher than 0, blue lower, grey anything else; crosses are seeds. Near 0 the axis is linear, farther away
-    logarithmic, so that small differences are seen beside large ones.
+    Red is higher than 0, blue lower, grey anything else; crosses are seeds. What would make all other rows too small to
+    be seen stands at the edge as an arrow: its number says how large it is.
     """
-    figure, axes = plt.subplots(figsize=(7, 0.8 + 0.34 * len(rows)), dpi=DPI)
-    for row, (mean, low, high, verdict, seeds) in enumerate(rows.values()):
-        colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#777777")
-        axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
-        axes.plot(seeds, [row] * len(seeds), "x", color="black", markersize=5, markeredgewidth=0.8, zorder=3)
+    order = sorted(rows.items(), key=lambda row: np.nan_to_num(row[1][0], nan=-np.inf), reverse=True)
+    ends = sorted(np.abs(row[:3]).max() for _, row in order if not np.isnan(row[0]))
+    reach, farther = 1.25 * min(ends[-1], 5 * ends[len(ends) // 2]), False
+    figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.36 * len(rows)), dpi=DPI)
+    for i, (_, (mean, low, high, verdict, seeds)) in enumerate(order):
+        colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#555555")
+        axes.barh(i, np.clip(mean, -reach, reach), height=0.55, color=colour, alpha=0.3)
+        axes.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
+        for seed in seeds:
+            marker = "x" if abs(seed) <= reach else ">" if seed > 0 else "<"
+            farther |= marker != "x"
+            axes.plot(np.clip(seed, -0.98 * reach, 0.98 * reach), i, marker, color="black", markersize=5, zorder=3)
         words = verdict if np.isnan(mean) else f"{round(mean, 4) + 0.0:+.4f} {verdict}"
-        axes.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate(words, (1.02, i), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour)
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(range(len(rows)), _plain(rows))
-    farthest = np.nanmax([np.abs([*row[:3], *row[4]]).max() for row in rows.values()])
-    linear = 10 ** np.floor(np.log10(farthest) - 1)
-    axes.set_xscale("symlog", linthresh=linear, linscale=0.7)
-    ends = [sign * linear * 10**i for sign in (-1, 1) for i in range(3)]
-    ticks = [0.0, *(end for end in ends if abs(end) <= farthest)]
-    axes.set_xticks(ticks, [np.format_float_positional(tick, precision=8, trim="-") for tick in ticks])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    for end in (-linear, linear):
-        axes.axvline(end, color="#777777", linewidth=1, linestyle=":")
-    scale = "linear between the dotted lines, logarithmic outside; crosses: seeds"
-    axes.set(xlabel=f"{xlabel}\n({scale})", ylim=(len(rows) - 0.5, -0.5), xlim=(-1.4 * farthest, 1.4 * farthest))
+    axes.set_yticks(range(len(rows)), _plain(label for label, _ in order))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(_plain_number)
+    lowest = min(min(row[1], *row[4], 0) for _, row in order if not np.isnan(row[0]))
+    left = -min(reach, max(1.25 * -lowest, 0.06 * reach))
+    note = "crosses: seeds; arrows: farther away" if farther else "crosses: seeds"
+    axes.set(xlabel=f"{xlabel} ({note})", ylim=(len(rows) - 0.5, -0.5), xlim=(left, reach))
     axes.grid(alpha=0.3, axis="x")
-    _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in rows.items()))
+    _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in order))
 
 
 def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
