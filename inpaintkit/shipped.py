@@ -1,4 +1,5 @@
-"""The weights that ship with the kit: results/weights/WORK.safetensors, each trained for longer than the demo.
+"""The weights that ship with the kit: results/weights/WORK.safetensors, each trained for longer than the demo, and
+WORK-LEVEL.safetensors, SSRGAN's demo for each level.
 
 A header says with what: parameters, data, licence, history, score. `sha256.txt` beside them tells a damaged or edited
 file. ``weights="ours"`` loads them instead of training, and `repair --method network` uses them where no run is named.
@@ -18,7 +19,9 @@ OPEN = ("n_test", "precision")  # parameters that may differ from those of the t
 
 
 def file(work: str) -> Path:
-    """The weights file of a work, by its id. Raises FileNotFoundError or ValueError with one sentence."""
+    """A weights file by its name, the id of its work or WORK-LEVEL. Raises FileNotFoundError or ValueError with one
+    sentence.
+    """
     folder = runtime.results_dir() / "weights"
     path = folder / f"{work}.safetensors"
     if not path.exists():

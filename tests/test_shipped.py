@@ -8,9 +8,10 @@ import torch
 
 from inpaintkit import data, evaluate, fills, masking, papers, runtime, shipped
 from inpaintkit.apps import repair
-from inpaintkit.experiments import records, run
+from inpaintkit.experiments import questions, records, run
 
 WORKS = list(papers.PAPERS)
+LEVELS = questions.table(papers.get("ssrgan"))["more_weights"]
 FOLDER = runtime.results_dir() / "weights"
 
 
@@ -23,7 +24,7 @@ def copied(tmp_path, monkeypatch):
 
 def test_they_are_small():
     sizes = [path.stat().st_size for path in FOLDER.glob("*.safetensors")]
-    assert len(sizes) == len(WORKS)
+    assert len(sizes) == len(WORKS) + len(LEVELS)
     assert max(sizes) <= 5e6
     assert sum(sizes) <= 10e6
 
@@ -43,6 +44,16 @@ def test_shipped_weights_score_what_their_header_says_and_less_than_the_best_fil
     assert network.mean(said["score"]) == pytest.approx(said["mean"], rel=1e-3)
     pair = ([one.scores[said["score"]].numpy()] for one in (network, fill))
     assert records.paired(*pair).high < 0
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_networks_of_levels_score_what_their_headers_say(name):
+    header, paper = shipped.header(name), papers.get("ssrgan")
+    assert json.loads(header["parameters"])["p"] == LEVELS[name]["p"]
+    said, test = json.loads(header["score"]), data.open_for(paper.Parameters()).test.float() / 255
+    mask = paper.test_holes(paper.Parameters(**LEVELS[name]), len(test))[said["holes"]]
+    (network,) = evaluate.score([run.shipped_filler(paper, name=name)], test, mask, [said["score"]], paper.untouched)
+    assert network.mean(said["score"]) == pytest.approx(said["mean"], rel=1e-3)
 
 
 def test_a_changed_header_is_noticed(copied):

@@ -278,9 +278,9 @@ def trained_filler(path: Path, device: torch.device | str = "cpu") -> tuple[Pape
     return paper, paper.filler(modules, cfg)
 
 
-def shipped_filler(paper: Paper, device: torch.device | str = "cpu") -> Filler:
-    """The network of a work whose weights ship, ready to fill. Raises as `shipped.file` does."""
-    _, filler = trained_filler(shipped.file(paper.id), device)
+def shipped_filler(paper: Paper, device: torch.device | str = "cpu", name: str | None = None) -> Filler:
+    """The network of a work whose weights ship, or another one by its ``name``. Raises as `shipped.file` does."""
+    _, filler = trained_filler(shipped.file(name or paper.id), device)
     filler.id, filler.label = f"{filler.id}, shipped", f"{filler.label}, shipped weights"
     return filler
 
