@@ -52,6 +52,9 @@ if __name__ == "__main__":
         named = {one.id: table["weights"]} | table.get("more_weights", {})
         known |= {name: (one, name, given) for name, given in named.items()}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", choices=[*known, []], default=[], metavar="NAME", help=", ".join(known))
-    for name in parser.parse_args().names or known:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    names = parser.parse_args().names
+    if unknown := ", ".join(name for name in names if name not in known):
+        parser.error(f"no weights are named {unknown}: choose from {', '.join(known)}")
+    for name in names or known:
         train(*known[name])
