@@ -22,7 +22,7 @@ READINGS = ("as_written", "as_run", "fixed")
 CHOICES = ("profile", "reading", "dataset", "weights")  # what other parameters follow from
 SHIPPED = ("portraits", "photographs")  # the data sets that come with this package or with others
 PLAIN = {"mirror": False, "anneal": False}  # training as all four works do it: no mirror images, no such schedule
-MARK = "# Defaults"  # first line of every notebook's parameters cell
+MARK = "# @title Defaults"  # begins the first line of every notebook's parameters cell
 INJECTED = "# Parameters"  # first line of the cell that papermill puts below it
 
 
@@ -230,9 +230,9 @@ _LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less 
 def read(namespace: dict, cls: type[Common]) -> Common:
     """A notebook's parameters as used. ``namespace`` is its globals(), ``cls`` a work's parameters.
 
-    The parameters cell (first line "# Defaults") gives names, types and defaults, as ``name: type = literal``;
-    papermill puts its own cell below it, and by itself only logs a warning for an unknown name and checks no type.
-    Every parameter of the work may be injected, in the cell or not. Raises ValueError as `Common.resolve` does.
+    The parameters cell (it begins with `MARK`) gives names, types and defaults, as ``name: type = literal``. Papermill
+    puts its own cell below it, and by itself only logs a warning for an unknown name and checks no type. Every parameter
+    of the work may be injected, in the cell or not. Raises ValueError as `Common.resolve` does.
     """
     cells = namespace.get("In", [])  # none under a runner that keeps no history, as nbval; that one injects nothing
     declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=0)

@@ -110,16 +110,18 @@ def compare(
     digits: int = 4,
     labels: Iterable[str] | None = None,
     save: str | Path | None = None,
+    frames: bool = True,
 ):
     """What methods make of the same pictures: a row per picture, a column per method, and the truth.
 
     Args:
         filled: {label: pictures (B, C, H, W)}.
-        truth, mask: (B, C, H, W) and (B, 1, H, W); the holes are framed.
+        truth, mask: (B, C, H, W) and (B, 1, H, W).
         side: show the side x side pixels around each hole only.
         score: ``score(pictures, truth, mask)`` returns a number per picture, which is written on it.
         labels: of the rows.
         save: also write the figure to this file.
+        frames: around the holes.
     """
     side = side or max(truth.shape[-2:])
     shown = [around(pictures, mask, side) for pictures in (*filled.values(), truth)]
@@ -129,7 +131,7 @@ def compare(
         rows[label] = torch.stack([pictures[i] for pictures in shown])
         holes[label] = near[i].expand(len(shown), -1, -1, -1)
         notes[label] = [f"{float(values[i]):.{digits}f}" for values in scores]
-    grid(rows, [*filled, "truth"], save, holes, notes)
+    grid(rows, [*filled, "truth"], save, holes if frames else None, notes)
 
 
 def around(pictures: torch.Tensor, mask: torch.Tensor, side: int) -> torch.Tensor:

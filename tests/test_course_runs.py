@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 def write_notebook(path, source):
     parameters = nbformat.v4.new_code_cell(
-        '# Defaults\nprofile: str = "demo"  # p\nout_dir: str = None  # o', metadata={"tags": ["parameters"]}
+        '# @title Defaults\nprofile: str = "demo"  # p\nout_dir: str = None  # o', metadata={"tags": ["parameters"]}
     )
     metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     cells = [nbformat.v4.new_markdown_cell("# A title"), parameters, nbformat.v4.new_code_cell(source)]

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from inpaintkit import papers, shipped
+from inpaintkit import papers, parameters, shipped
 from inpaintkit.experiments import questions
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -141,11 +141,11 @@ class Student:
             nodes = list(ast.walk(ast.parse(cell.source.replace("%pip", "pass # "))))
             made = {getattr(node, "asname", None) or getattr(node, "name", None) for node in nodes}
             made |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-            if cell is self.fit or made & needed or cell.source.startswith("# Defaults"):
+            if cell is self.fit or made & needed or cell.source.startswith(parameters.MARK):
                 self.cells.insert(0, cell)
                 needed = needed - made | {node.id for node in nodes if isinstance(node, ast.Name)} - made
         self.cells.append(nbformat.v4.new_code_cell("print(out, history.steps[-1], history.resumed_from)"))
-        self.parameters = next(cell for cell in self.cells if cell.source.startswith("# Defaults"))
+        self.parameters = next(cell for cell in self.cells if cell.source.startswith(parameters.MARK))
         self.defaults = self.parameters.source
         notebook.cells = self.cells
         self.client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(folder)}})

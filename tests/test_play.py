@@ -136,6 +136,14 @@ def test_pixels_of_a_photograph_of_ones_own_are_lost_too():
     assert move(panel, picture="picture 0")["tiles"] != reply["tiles"]
 
 
+def test_the_network_of_the_nearest_level_fills():
+    levels = play.NearestLevel({0.3: fills.fills("mean")[0], 0.8: fills.fills("box")[0]})
+    for share, wanted in ((0.4, "mean"), (0.7, "box")):
+        mask = masking.pixels(len(FACES), 64, share, torch.Generator().manual_seed(0))
+        masked = masking.apply(FACES, mask)
+        assert torch.equal(levels(masked, mask), fills.fills(wanted)[0](masked, mask))
+
+
 def test_own_photographs_are_taken_and_left_again():
     panel = play.cover(FACES, [])
     for kind, mode in (("JPEG", "CMYK"), ("GIF", "P"), ("PNG", "RGBA"), ("PNG", "LA")):

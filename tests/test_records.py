@@ -271,17 +271,15 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     one = answers.variants(recorded, asked)[0]
     assert answers.compare(recorded, one, one, fillers=("", "mean")).n == 40, "both seeds' own pictures"
     assert answers.table(recorded, asked)["difference from best fill"].tolist()[0].startswith("-0.0950")
-    over, means, spreads = answers.ratios(recorded, "lines", "mean")["low"]
+    over, means, spreads = answers.over_values(recorded, "lines", "mean")["low"]
     assert (over, means[0], spreads[0]) == ([1, 2], pytest.approx(0.055 / 0.15), pytest.approx(0.01 / 0.15 / 2**0.5))
-    assert answers.ratios(empty, "lines", "mean") == {}
+    assert answers.over_values(recorded, "lines")["low"][1][0] == pytest.approx(0.055), "no fill: the score itself"
+    assert answers.over_values(empty, "lines", "mean") == {}
     named = {"low": {"width": 8, "epochs": 1}, "missing": {"width": 32}}
-    low, missing, *fill = answers.over_levels(recorded, named, ("random",), "mean")
-    assert low["random"] == "55.00 (50.00 to 60.00)"
-    assert low["verdict"] == "lower"
-    assert (missing, fill) == (
-        {"network": "missing", "verdict": "not run"},
-        [{"network": fills.label("mean"), "random": "150.00"}],
-    )
+    low, missing, *fill = answers.beside(recorded, named, "random", "mean")
+    assert (low["hole MSE"], low["verdict"]) == ("0.05500 (0.05000 to 0.06000)", "lower")
+    assert missing == {"method": "missing", "verdict": "not run"}
+    assert fill[-1] == {"method": fills.label("mean"), "hole MSE": "0.15000"}
     for draw, entry in ((figures.lines, {}), (figures.epochs, {"epochs": "high"})):
         path = tmp_path / "figure.svg"
         assert draw(recorded, {"question": "lines"} | entry, path)

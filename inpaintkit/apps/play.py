@@ -359,6 +359,19 @@ class Move(Panel):
         yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
 
+class NearestLevel(Filler):
+    """Networks that were trained at one share of lost pixels each, {share: network}: the nearest one fills."""
+
+    id = label = "fixed, of this level"
+
+    def __init__(self, networks: dict[float, Filler]):
+        self.networks = networks
+
+    def __call__(self, masked, mask):
+        share = mask.float().mean().item()
+        return self.networks[min(self.networks, key=lambda level: abs(level - share))](masked, mask)
+
+
 class Levels(Panel):
     """Notebook 04: a share of all pixels is lost; networks and fills answer with their NMSE.
 

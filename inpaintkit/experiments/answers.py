@@ -215,27 +215,28 @@ def _worth(recorded: Records, base: Variant, other: Variant) -> Worth:
     return Worth(*said, difference, direction(recorded, other, base) + mark, of_seeds)
 
 
-def over_levels(recorded: Records, trained: dict[str, dict], levels: tuple[str, ...], fill: str) -> list[dict]:
-    """Networks at several test holes, {label: changed parameters of the demo}, a row for each: the median of the main
-    score over seeds (lowest to highest), and at the last level the difference from a fill, all in thousandths. The
-    work's bar and the fill follow, on the pictures of the first network.
+def beside(recorded: Records, networks: dict[str, dict], hole: str, fill: str) -> list[dict]:
+    """Networks at one test hole, {label: changed parameters of the demo}, a row for each: the mean of the main score
+    over seeds (lowest to highest), and its difference from a fill. Do nothing, the bar of the work and the fill follow,
+    on the pictures of the first network.
     """
-    lines, scored = [], list(recorded.seeds(recorded.paper.Parameters.resolve(next(iter(trained.values())))).values())
-    for label, changed in trained.items():
-        (own,) = variants(recorded, Question("levels", "", {label: changed}))
-        line = {"network": label + own.mark}
-        for level in levels if own.runs else ():
-            values = [1000 * recorded.score(run, "test", level, recorded.paper.network) for run in own.runs.values()]
-            line[level] = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-        last = replace(own, holes=levels[-1])
-        difference, said = compare(recorded, last, last, fillers=("", fill)), f"{levels[-1]}, minus {fills.label(fill)}"
+    lines, score = [], evaluate.SCORES[recorded.paper.scores[0]].label
+    for label, changed in networks.items():
+        (own,) = variants(recorded, Question("beside", "", {label: changed}))
+        values = [recorded.score(run, "test", hole, recorded.paper.network) for run in own.runs.values()]
+        line = {"method": label + own.mark}
+        if values:
+            line[score] = f"{np.mean(values):.5f} ({min(values):.5f} to {max(values):.5f})"
+        own = replace(own, holes=hole)
+        difference = compare(recorded, own, own, fillers=("", fill))
         if difference is not None:
-            low, mean_, high = (1000 * x for x in (difference.low, difference.mean, difference.high))
-            line[said] = f"{mean_:+.2f} [{low:+.2f}, {high:+.2f}]"
-        lines.append(line | {"verdict": direction(recorded, last, last, fillers=("", fill))})
-    for name in dict.fromkeys((recorded.paper.bar, fill)) if scored else ():
-        at = {level: f"{1000 * recorded.score(scored[0], 'test', level, name):.2f}" for level in levels}
-        lines.append({"network": fills.label(name)} | at)
+            low, mean_, high = difference.low, difference.mean, difference.high
+            line[f"minus {fills.label(fill)}"] = f"{mean_:+.5f} [{low:+.5f}, {high:+.5f}]"
+        lines.append(line | {"verdict": direction(recorded, own, own, fillers=("", fill))})
+    scored = list(recorded.seeds(recorded.paper.Parameters.resolve(next(iter(networks.values())))).values())
+    for name in dict.fromkeys(("nothing", recorded.paper.bar, fill)) if scored else ():
+        value = recorded.score(scored[0], "test", hole, name)
+        lines.append({"method": fills.label(name), score: f"{value:.5f}"})
     return lines
 
 
@@ -246,10 +247,10 @@ def lines(recorded: Records, question: str) -> dict[str, dict[float, Variant]]:
     return {line: {value: found[label] for value, label in labels.items()} for line, labels in series}
 
 
-def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> dict[str, tuple[list, ...]]:
-    """The `lines` of a question: the main score of the network divided by that of a fill on the same pictures, as
-    (values of the parameter, means over seeds, spreads), for `viz.curves`. A question without ``over`` is one line,
-    named by its id. What was not run is left out.
+def over_values(recorded: Records, question: str, fill: str = "", part: str = "test") -> dict[str, tuple[list, ...]]:
+    """The `lines` of a question: the main score of the network, divided by that of a ``fill`` on the same pictures if
+    one is named, as (values of the parameter, means over seeds, spreads), for `viz.curves`. A question without ``over``
+    is one line, named by its id. What was not run is left out.
     """
     found = lines(recorded, question)
     if not found:
@@ -264,10 +265,10 @@ def ratios(recorded: Records, question: str, fill: str, part: str = "test") -> d
             if one.runs:
                 ours, others = (
                     np.array([recorded.score(run, part, one.holes, filler) for run in one.runs.values()])
-                    for filler in (recorded.paper.network, fill)
+                    for filler in (recorded.paper.network, fill or recorded.paper.network)
                 )
-                spread = np.std(ours / others, ddof=1) if len(ours) > 1 else 0.0
-                points.append((value, np.mean(ours / others), spread))
+                shown = ours / others if fill else ours
+                points.append((value, np.mean(shown), np.std(shown, ddof=1) if len(shown) > 1 else 0.0))
         if points:
             series[name] = tuple(map(list, zip(*points, strict=True)))
     return series

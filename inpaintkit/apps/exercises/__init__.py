@@ -31,9 +31,9 @@ def _open(answer) -> bool:
 
 def guessed(guess: float | str | None, measured: float | str, factor: float = 1.25) -> str:
     """What became of a prediction, in words: "your guess 0.5, measured 0.59: close". A number is close within
-    ``factor`` of the measured one; a text is right or not."""
+    ``factor`` of the measured one; a text is right or not. Without a guess, nothing is given away."""
     if guess is None:
-        return f"measured {measured if isinstance(measured, str) else f'{measured:.3g}'}; not guessed"
+        return "no guess yet: write one above, and run both cells again"
     if isinstance(measured, str) or isinstance(guess, str):
         return f"your guess {guess}, measured {measured}: {'right' if guess == measured else 'not this one'}"
     close = measured / factor <= guess <= measured * factor

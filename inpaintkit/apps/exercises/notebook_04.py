@@ -461,21 +461,12 @@ def reach(filler: Filler) -> int:
     return int((changed.abs().sum((0, 1, 2)).nonzero() - middle).abs().max())
 
 
-def revealed(guess: float | str | None, measured: float | str, factor: float = 1.25) -> str:
-    """As `guessed`, but the measured value is not told before the guess."""
-    if guess is None:
-        return "not guessed yet: write your guess, run both cells, and read the measured value here"
-    return guessed(guess, measured, factor)
-
-
 def costliest(guess: str | None, effects: dict[str, Worth]) -> str:
     """Which change raises the NMSE most? What not every seed tells apart from the largest is right, too."""
     top = max(effects, key=lambda name: effects[name].row[0])
     pairs = {name: zip(effects[top].seeds, effect.seeds, strict=False) for name, effect in effects.items()}
     level = [name for name, both in pairs.items() if not all(a > b for a, b in both)]
-    told = f"highest mean: {top}; not told apart from it by every seed: {', '.join(x for x in level if x != top)}"
-    answer = "not guessed" if guess is None else f"your guess {guess}: {'right' if guess in level else 'no'}"
-    return f"{told}; {answer}"
+    return guessed(guess, guess if guess in level else top)
 
 
 def place(filler: Filler, image: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor) -> str:
