@@ -162,6 +162,23 @@ def test_correct_fills_of_a_student_answer_as_fills():
     assert notebook_00.your_rounds(lambda x, hole, rounds: ...) is notebook_00.relax
 
 
+def test_the_figures_of_the_first_notebook_show_what_its_text_says():
+    (truth, grey, shifted), hole = notebook_00.striped()[0], notebook_00.striped()[1][0]
+    errors = [metrics.mse(x[None], truth[None], hole[None]).item() for x in (grey, shifted)]
+    assert notebook_00.stripes(dict(zip(("grey", "shifted"), errors, strict=True))) == "exercise 4: correct"
+
+    pictures, products = notebook_00.changed(torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert all(x.min() >= 0 and x.max() <= 1 for x in pictures.values())
+    factors = [product.split(" = ")[0].split(" × ") for product in products]
+    lowered = [[i for i, factor in enumerate(row) if factor != "1.00"] for row in factors]
+    assert lowered == [[], [0], [1], [2]], "each change lowers one factor"
+
+    hole = masking.square(1, 32, 8, (0.5, 0.25))[0]
+    row, series, (left, right) = notebook_00.through({"a": torch.rand(3, 32, 32)}, hole, margin=10)
+    assert hole[0, row].nonzero().flatten().tolist() == list(range(round(left + 0.5), round(right + 0.5)))
+    assert [len(values) for values in series["a"]] == [22, 22]  # 4 columns to the left, 8, and 10
+
+
 def test_a_correct_function_is_used_and_an_open_one_is_not(capsys):
     assert notebook_03.yours(notebook_03.least_squares, game) is game
     used = notebook_03.yours(notebook_03.receptive_field, lambda kernels, strides: ...)

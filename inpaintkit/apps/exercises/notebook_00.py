@@ -1,14 +1,18 @@
 """Checks of the exercises of notebook 00."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
-from inpaintkit import fills, masking, metrics
+from inpaintkit import fills, masking, metrics, runtime
 from inpaintkit.apps.exercises import Own, check, solved
 from inpaintkit.contracts import Filler
+from inpaintkit.data import Images
+from inpaintkit.evaluate import Scored
+from inpaintkit.parameters import Common
 
 
 def coverage(guess: dict, number: int = 1) -> str:
@@ -138,6 +142,27 @@ def your_rounds(own_harmonic: Callable) -> Callable:
     return rounds_of
 
 
+def through(pictures: dict[str, torch.Tensor], hole: torch.Tensor, margin: int = 10) -> tuple[int, dict, tuple]:
+    """The row of pixels through the middle of a hole (1, H, W), for `viz.curves`.
+
+    Returns the row, the green values of each picture (C, H, W) as {label: (columns, values)}, and the hole's columns.
+    """
+    top, left, bottom, right = masking.bounding_box(hole[None])[0].tolist()
+    row, columns = (top + bottom) // 2, list(range(max(left - margin, 0), min(right + margin, hole.shape[-1])))
+    values = {name: (columns, x[x.shape[0] // 2, row, columns].tolist()) for name, x in pictures.items()}
+    return row, values, (left - 0.5, right - 0.5)
+
+
+def striped(side: int = 16, zoom: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """What exercise 4 is about, enlarged: stripes, and their hole filled with grey and with stripes one pixel to the
+    right, (3, 1, H, W); and the hole, (3, 1, H, W)."""
+    truth = (torch.arange(side) % 2).float().expand(1, side, side)
+    hole = masking.square(1, side, side // 2, "centre")[0]
+    pictures = torch.stack([truth, torch.where(hole, 0.5, truth), torch.where(hole, truth.roll(1, -1), truth)])
+    large = [x.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2) for x in (pictures, hole.expand(3, 1, -1, -1))]
+    return large[0], large[1]
+
+
 def stripes(guess: dict, number: int = 4) -> str:
     """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
 
@@ -151,26 +176,45 @@ def stripes(guess: dict, number: int = 4) -> str:
     return check(number, lambda: guess, (), judge)
 
 
+def _terms(x: torch.Tensor, y: torch.Tensor, c1: float = 0.01**2, c2: float = 0.03**2) -> dict[str, float]:
+    """The three factors of SSIM with one window, Wang et al. 2004, equations 6, 9 and 10."""
+    (a, s), (b, t) = ((z.mean().item(), z.std(correction=0).item()) for z in (x, y))
+    covariance = ((x - a) * (y - b)).mean().item()
+    luminance, contrast = (2 * a * b + c1) / (a**2 + b**2 + c1), (2 * s * t + c2) / (s**2 + t**2 + c2)
+    return {"luminance": luminance, "contrast": contrast, "structure": (covariance + c2 / 2) / (s * t + c2 / 2)}
+
+
+def changed(picture: torch.Tensor) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """A grey picture (1, H, W), and three changes of which each lowers one factor of SSIM; and their SSIM as products.
+
+    It is paler than the given one, so that all values stay between 0 and 1.
+    """
+    x = 0.25 + 0.5 * picture.double()
+    order = torch.randperm(x.numel(), generator=runtime.generator(0))
+    shown = {"a picture": x, "darker": x - 0.25, "less contrast": x.mean() + 0.3 * (x - x.mean())}
+    shown["pixels shuffled"] = x.flatten()[order].view_as(x)
+    products = []
+    for y in shown.values():
+        parts = [*_terms(x, y).values()]
+        product, *factors = (f"{round(part, 2) + 0.0:.2f}" for part in (math.prod(parts), *parts))
+        products.append(f"{' × '.join(factors)} = {product}")
+    return shown, products
+
+
 def similarity(function: Callable, number: int = 5) -> str:
-    """Write: SSIM with one window, Wang et al. 2004, equations 6, 9 and 10."""
+    """Write: SSIM with one window."""
     x = _example()[0][0].double()
     cases = {"the same picture": x, "its mirror image": x.flip(1), "a brighter one": 0.2 + x, "half of it": x / 2}
     c1, c2 = 0.01**2, 0.03**2
 
-    def terms(y):
-        means, spreads = (x.mean(), y.mean()), (x.std(correction=0), y.std(correction=0))
-        covariance = ((x - x.mean()) * (y - y.mean())).mean()
-        yield from ((2 * a * b + c) / (a**2 + b**2 + c) for (a, b), c in ((means, c1), (spreads, c2)))
-        yield (covariance + c2 / 2) / (spreads[0] * spreads[1] + c2 / 2)
-
     def judge(answers):
         for (case, y), answer in zip(cases.items(), answers, strict=True):
-            parts, answer = dict(zip(("luminance", "contrast", "structure"), terms(y), strict=True)), float(answer)
-            wanted = math.prod(part.item() for part in parts.values())
+            parts, answer = _terms(x, y, c1, c2), float(answer)
+            wanted = math.prod(parts.values())
             if abs(answer - wanted) < 1e-6:
                 continue
             for left_out, part in parts.items():
-                if abs(answer - wanted / part.item()) < 1e-6:
+                if abs(answer - wanted / part) < 1e-6:
                     return f"for {case} the factor {left_out} is missing: {wanted:.4f} is wanted."
             if abs(answer - wanted) < 0.01:
                 return f"close: for {case} {wanted:.6f} is wanted. Is each constant above and below, and correction=0?"
@@ -248,3 +292,14 @@ def hole_mse(function: Callable, number: int = 8) -> str:
         return f"the first picture has {wanted[0]:.4f}, and you say {answer[0]:.4f}."
 
     return check(number, function, (pred, image, mask), judge)
+
+
+def write_record(folder: Path, cfg: Common, images: Images, mask: torch.Tensor, scored: Sequence[Scored]) -> None:
+    """Writes results.json: parameters, data and holes, and the scores of every fill."""
+    rows: list[dict] = [{"filler": row.filler, "note": row.note} for row in scored if row.note]
+    for row in scored:
+        rows += [{"filler": row.filler, "score": k} | metrics.summarise(v) for k, v in row.scores.items()]
+    record = {"notebook": "00_masks_and_metrics", "parameters": cfg.identifying(), "data": images.describe()}
+    record |= runtime.provenance(runtime.pick_device())
+    record |= {"mask": runtime.fingerprint(mask), "scores": rows, "pictures": ["pictures.jpg"]}
+    runtime.write_json(folder / "results.json", record)
