@@ -40,6 +40,12 @@ def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.
     return [row for row in rows + evaluate.score(fillers, pictures, holes, PAPER.scores) if not row.note]
 
 
+def three_of(cfg, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first picture and two more at equal steps (fewer if there are fewer), and the parameters' hole in each."""
+    three = pictures[:: max(1, len(pictures) // 3)][:3]
+    return three, own_holes(cfg, three)
+
+
 def small_holes(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[dict]:
     """Mean hole MSE of each filler on two small holes, a third as wide as the parameters' hole: rows of a table."""
     rows = []
