@@ -10,8 +10,9 @@ import nbformat
 import pytest
 import torch
 
-from inpaintkit import fills, masking, metrics
+from inpaintkit import evaluate, fills, masking, metrics
 from inpaintkit.apps.exercises import guessed, notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
+from inpaintkit.experiments import records
 from inpaintkit.experiments.answers import Worth
 from inpaintkit.experiments.records import Interval
 from inpaintkit.papers import autoencoder, context_encoder, ssrgan, vae
@@ -234,10 +235,43 @@ def test_an_assembled_network_computes_with_the_weights_of_the_kits(capsys):
     assert said == ["yours is not solved yet", "your network", "these parameters need it"]
 
 
-def test_a_checkerboard_is_all_of_its_own_detail_and_none_of_a_ramp():
-    columns = torch.arange(9.0)
-    assert notebook_01.checkerboard((columns % 2).expand(2, 3, 9, 9)) == (1, 1)
-    assert notebook_01.checkerboard((columns / 9).expand(2, 3, 9, 9))[1] == pytest.approx(0, abs=1e-6)
+def test_fills_of_exercise_9_differ_in_the_hole_only():
+    mask = masking.square(3, 16, 6, "centre")
+    masked, drawn = torch.zeros(3, 3, 16, 16), torch.full((3, 3, 16, 16), 0.5)
+    filled = notebook_01.candidates(drawn, masked, mask, torch.ones(2, 3, 16, 16))
+    assert list(filled) == ["network", "network + noise", "another person"]
+    assert {x[~mask.expand_as(x)].abs().max().item() for x in filled.values()} == {0}
+    assert [x[mask.expand_as(x)].mean().round(decimals=1).item() for x in filled.values()] == [0.5, 0.5, 1]
+
+
+def test_small_holes_are_scored_at_two_places():
+    eye, forehead = notebook_01.small_holes(
+        autoencoder.Parameters(), torch.full((2, 3, 64, 64), 0.5), fills.fills("nothing", "harmonic")
+    )
+    assert (eye["hole on"], forehead["hole on"]) == ("an eye", "the forehead")
+    assert eye["do nothing"] == pytest.approx(0.25)
+    assert forehead["harmonic"] == pytest.approx(0, abs=1e-6)
+
+
+def test_means_have_a_column_for_each_part_and_the_ratio_is_that_of_the_means():
+    labels = {"harmonic": "harmonic", "autoencoder": "the network", "ring": "ring"}
+    parts = {
+        part: [
+            evaluate.Scored(f, label, {"hole_mse": torch.full((3,), value * k)})
+            for k, (f, label) in enumerate(labels.items(), 1)
+        ]
+        for part, value in {"test": 0.5, "unseen": 2.0}.items()
+    }
+    rows = notebook_01.means(parts, ("harmonic", "autoencoder"))
+    assert rows[0] == {"filler": "harmonic", "test: hole MSE": 0.5, "unseen: hole MSE": 2.0}
+    assert [row["filler"] for row in rows] == ["harmonic", "the network"]
+    assert notebook_01.ratio(parts["test"]) == 2
+
+
+def test_readings_are_recorded_for_each_seed():
+    fixed, *others = notebook_01.readings(records.load(autoencoder.PAPER))
+    assert [row["reading"] for row in (fixed, *others)] == ["fixed", "as_written", "as_run"]
+    assert all(fixed[f"seed {i}"] < fixed["harmonic"] for i in range(3))
 
 
 def test_narrow_channels_are_pictures_and_a_dead_one_is_black():

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, masking, runtime
+from inpaintkit import data, evaluate, masking, metrics, runtime
 from inpaintkit.apps.exercises import check, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
-from inpaintkit.experiments import run
+from inpaintkit.experiments import answers, questions, records, run
 from inpaintkit.papers import baselines
 from inpaintkit.papers.autoencoder import PAPER, Autoencoder, conv_pool, transposed
 
@@ -38,6 +38,58 @@ def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.
     holes = own_holes(cfg, pictures)
     rows = run.reference(PAPER, pictures, holes, runtime.fingerprint(pictures))  # computed once, kept
     return [row for row in rows + evaluate.score(fillers, pictures, holes, PAPER.scores) if not row.note]
+
+
+def three_of(cfg, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first picture and two more at equal steps (fewer if there are fewer), and the parameters' hole in each."""
+    three = pictures[:: max(1, len(pictures) // 3)][:3]
+    return three, own_holes(cfg, three)
+
+
+def small_holes(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[dict]:
+    """Mean hole MSE of each filler on two small holes, a third as wide as the parameters' hole: rows of a table."""
+    rows = []
+    for name, place in {"an eye": (0.42, 0.35), "the forehead": (0.3, 0.5)}.items():
+        mask = masking.square(len(pictures), cfg.size, cfg.side // 3, place).to(pictures.device)
+        masked = masking.apply(pictures, mask)
+        errors = {one.label: metrics.mse(one(masked, mask), pictures, mask).mean().item() for one in fillers}
+        rows.append({"hole on": name} | errors)
+    return rows
+
+
+def readings(recorded: records.Records) -> list[dict]:
+    """Hole MSE on test faces of each reading, as recorded: a row for each, a column for each seed, and the harmonic
+    fill on the same pictures."""
+    rows = []
+    for one in answers.variants(recorded, questions.questions(PAPER)["readings"]):
+        of_seeds = {f"seed {i}": recorded.score(r, "test", one.holes, PAPER.network) for i, r in one.runs.items()}
+        fill = {"harmonic": answers.mean(recorded, one, "test", "harmonic")} if one.runs else {}
+        rows.append({"reading": one.label.split(":")[0] + one.mark} | of_seeds | fill)
+    return rows
+
+
+def diagram_layers(net: Autoencoder) -> dict[str, nn.Module]:
+    """The layers of the diagram by name: a convolution with its pooling, a fully connected or a transposed one."""
+    layers = {f"conv {i}": block for i, block in enumerate(net.encoder[0][:3], 1)}
+    layers |= {"fc 1": nn.Sequential(nn.Flatten(), net.encoder[1]), "fc 2": net.encoder[3]}
+    layers |= {"reshape": nn.Unflatten(1, (net.channels, 8, 8))}
+    return layers | {f"t-conv {i}": layer for i, layer in enumerate(net.decoder[:-1:2], 1)}
+
+
+def ratio(rows: list[evaluate.Scored]) -> float:
+    """The mean hole MSE of the network of the notebook, divided by that of the harmonic fill."""
+    mean = {row.filler: row.mean("hole_mse") for row in rows}
+    return mean[PAPER.network] / mean["harmonic"]
+
+
+def means(scored: dict[str, list[evaluate.Scored]], chosen: tuple[str, ...]) -> list[dict]:
+    """{part: rows of `scored`} -> mean hole MSEs as a table: the ``chosen`` as rows, the parts as columns."""
+    first = next(iter(scored.values()))
+    of_part = {part: {row.filler: row.mean("hole_mse") for row in rows} for part, rows in scored.items()}
+    return [
+        {"filler": row.label} | {f"{part}: hole MSE": mean[row.filler] for part, mean in of_part.items()}
+        for row in first if row.filler in chosen and all(row.filler in mean for mean in of_part.values())
+    ]  # fmt: skip
 
 
 @torch.no_grad()
@@ -341,18 +393,13 @@ def mirror_average(function: Callable, number: int = 8) -> str:
     return check(number, function, (filler, masked, mask), judge)
 
 
-def checkerboard(squares: torch.Tensor) -> tuple[float, float]:
-    """Of squares (B, C, H, W): their detail, the mean step between neighbouring columns; and the share of it that goes
-    up and down in turn, which is 1 for up, down, up and 0 for only up."""
-    steps = squares.diff(dim=3)
-    detail = steps.abs().mean().item()
-    turns = (steps[..., ::2].mean((2, 3)) - steps[..., 1::2].mean((2, 3))).abs().mean().item() / 2
-    return detail, turns / detail
-
-
-def contrast(square: torch.Tensor) -> torch.Tensor:
-    """A square (C, H, W) around grey, three standard deviations to black and to white."""
-    return 0.5 + (square - square.mean((1, 2), keepdim=True)) / square.std() / 6
+def candidates(drawn: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor, people: torch.Tensor) -> dict:
+    """Three ways to fill the holes of exercise 9, {label: pictures}: what the network has drawn, the same with a little
+    noise, and squares cut out of photographs of other ``people`` (B, C, H, W)."""
+    noisy = (drawn + 0.03 * torch.randn_like(drawn)).clamp(0, 1)
+    others = people[torch.arange(len(drawn), device=people.device) % len(people)]
+    filled = {"network": drawn, "network + noise": noisy, "another person": others}
+    return {label: torch.where(mask, pictures, masked) for label, pictures in filled.items()}
 
 
 def own_step(recipe: Recipe, step: Callable) -> Recipe:
