@@ -406,6 +406,49 @@ def both_networks(half=0.5, detached=True, clears=True, moves=True, weighted=Tru
     return step
 
 
+def turn(g, d, adam_g, adam_d, g_learns):
+    """One turn of the toy of notebook 03."""
+    true, noise = notebook_03.toy_batch()
+    notebook_03.descend(adam_d, game(d(true), d(g(noise).detach()))[0])
+    if g_learns:
+        notebook_03.descend(adam_g, game(d(true), d(g(noise)))[1])
+
+
+def test_the_toy_of_the_gan_finds_both_signs_and_a_head_start_leaves_the_generator_alone():
+    played = notebook_03.toy_game(turn)
+    assert 30 < int(notebook_03.below_zero(played(0, 0)[0]).removesuffix(" %")) < 70
+    untouched, trained = (played(head_start, 0, 0) for head_start in (0, 5))
+    same = [
+        all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+        for one, other in zip(untouched, trained, strict=True)
+    ]
+    assert same == [True, False]
+
+
+def test_a_score_sees_its_window_and_hard_cases_are_filled_and_scored():
+    seen = notebook_03.seen(torch.ones(1, 3, 64, 64), (0, 4))
+    first, middle = ((one == 1).all(0).sum().item() for one in seen)
+    assert first < middle == 47**2
+    test = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    cases = notebook_03.hard_cases(test, None, masking.square(1, 64, 32, "centre"))
+    assert list(cases) == ["face upside down", "hole elsewhere"]
+    means, shown = notebook_03.fill_cases(cases, fills.fills("mean"), "white")
+    assert shown["filled"].keys() == {"masked", "mean of known pixels"}
+    assert shown["truth"].shape == (2, 3, 64, 64)
+    assert all(0 < mean["mean of known pixels"] < 0.2 for mean in means.values())
+
+
+def test_pairs_of_true_and_generated_squares_and_the_records_of_the_gan():
+    rows, true = notebook_03.true_or_generated(torch.ones(6, 3, 4, 4), torch.zeros(6, 3, 4, 4))
+    assert [rows[row][i].min() for i, row in enumerate(true)] == [1] * 6
+    assert notebook_03.right(true, true).startswith("6 of 6 are right; guessing finds all of them in 2 %")
+    assert notebook_03.right(None, true) == "not answered yet"
+    recorded = records.load(context_encoder.PAPER)
+    detail = [line["detail"] for line in notebook_03.by_weight(recorded, {"A": 0.001, "B": 0.05})]
+    assert detail[0] < detail[1]
+    assert [line["verdict"] for line in notebook_03.over_seeds(recorded)][:2] == ["lower", "higher"]
+
+
 def nmse_of(pred, image, over=(1, 2, 3)):
     return (pred - image).square().sum(over) / image.square().sum(over)
 

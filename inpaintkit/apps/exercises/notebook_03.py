@@ -3,12 +3,17 @@
 import copy
 import math
 from collections.abc import Callable
+from statistics import fmean
 
 import torch
 from torch import nn
 
+from inpaintkit import evaluate, fills, masking, metrics, runtime, viz
 from inpaintkit.apps.exercises import check, solved, train_with
-from inpaintkit.contracts import Recipe
+from inpaintkit.contracts import Filler, Question, Recipe
+from inpaintkit.experiments import answers, run
+from inpaintkit.experiments.records import Records
+from inpaintkit.papers import context_encoder
 from inpaintkit.patches import take_patch
 
 
@@ -263,3 +268,188 @@ def own_step(recipe: Recipe, step: Callable) -> Recipe:
         return step(*parts, masked, square, cfg.weight_adv)
 
     return train_with(recipe, gan_step(step), call, plain and cfg.weight_adv > 0)
+
+
+# --- the toy of section 2 ---------------------------------------------------------------------------------------------
+
+
+def toy_batch(device: torch.device | str = "cpu", n: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    """True numbers (n, 1) near -1.5 or 1.5, and noise (n, 1) for the generator."""
+    normal = torch.randn(3, n, 1, device=device)
+    return 1.5 * normal[0].sign() + 0.3 * normal[1], normal[2]
+
+
+def descend(adam: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One step of an optimiser: forgets old gradients, computes those of the loss, moves its network's weights."""
+    adam.zero_grad()
+    loss.backward()
+    adam.step()
+
+
+def toy_game(turn: Callable, device: torch.device | str = "cpu") -> Callable:
+    """The game of two tiny networks: ``game(head_start, seed, turns)`` returns a trained generator and discriminator.
+
+    ``turn(g, d, adam_g, adam_d, g_learns)`` is one turn; in the first ``head_start`` turns G does not learn.
+    """
+
+    def three_layers():
+        hidden = nn.Sequential(nn.Linear(1, 32), nn.LeakyReLU(0.2), nn.Linear(32, 32), nn.LeakyReLU(0.2))
+        return nn.Sequential(hidden, nn.Linear(32, 1)).to(device)
+
+    def game(head_start: int, seed: int, turns: int = 600):
+        runtime.seed_everything(seed)
+        g, d = three_layers(), three_layers()
+        adam_g, adam_d = (torch.optim.Adam(net.parameters(), lr=0.004, betas=(0.5, 0.999)) for net in (g, d))
+        for i in range(-head_start, turns):
+            turn(g, d, adam_g, adam_d, i >= 0)
+        return g, d
+
+    return game
+
+
+@torch.no_grad()
+def below_zero(g: nn.Module) -> str:
+    """The share of 4,000 generated numbers that are below 0, in per cent."""
+    made = g(torch.randn(4000, 1, device=next(g.parameters()).device))
+    return f"{100 * (made < 0).float().mean():.0f} %"
+
+
+# --- figures and tables -----------------------------------------------------------------------------------------------
+
+
+def shapes(cfg) -> tuple[dict, dict]:
+    """What the layers of generator and discriminator make of one picture: two dicts for `viz.diagram`."""
+    with torch.device("meta"):  # shapes only: no memory, no computation
+        built = context_encoder.PAPER.build(cfg)
+        x, square = torch.zeros(1, 3, cfg.size, cfg.size), torch.zeros(1, 3, cfg.size // 2, cfg.size // 2)
+    g, d, ups = built["generator"], built["discriminator"].layers, len(built["generator"].decoder) - 2
+    layers = {f"down {i}": step for i, step in enumerate(g.encoder, 1)} | {"bottleneck": g.bottleneck}
+    layers |= {f"up {i}": step for i, step in enumerate(g.decoder[:ups], 1)} | {"to RGB": g.decoder[ups:]}
+    judged = {"conv 1": d[:2], "conv 2": d[2:5], "conv 3": d[5:8], "conv 4": d[8:11], "scores": d[11:]}
+    return viz.trace(layers, torch.cat([x, x[:, :1]], 1) if cfg.mask_channel else x), viz.trace(judged, square)
+
+
+def weights(cfg) -> str:
+    """How many weights both networks have, here and in the tutorial: a line for each."""
+    with torch.device("meta"):
+        here = context_encoder.PAPER.build(cfg)
+        theirs = {"generator": context_encoder.Generator(), "discriminator": context_encoder.Discriminator()}
+    counts = {name: [sum(p.numel() for p in nets[name].parameters()) for nets in (here, theirs)] for name in theirs}
+    return "\n".join(
+        f"{name}: {ours:,} weights here, {author:,} in the tutorial" for name, (ours, author) in counts.items()
+    )
+
+
+def seen(square: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
+    """A square (1, 3, S, S), once for each place on the diagonal of D's map: dark where that score does not depend on
+    it. Instance normalisation is left out: its mean needs the whole square.
+    """
+    layers = context_encoder.Discriminator(8).layers
+    without = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.InstanceNorm2d)))
+    square, shown = square.detach().cpu().requires_grad_(), []
+    score_map = without(square)[0, 0]
+    for at in places:
+        gradient = torch.autograd.grad(score_map[at, at], square, retain_graph=True)[0]
+        shown.append((0.25 + 0.75 * (gradient != 0).any(1, keepdim=True)) * square.detach())
+    return torch.cat(shown)
+
+
+def film(history, masked: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The last faces of a training's previews, one above the other, as frames for `viz.animation`."""
+    frames = {}
+    for epoch, drawn in zip(history.preview_epochs, history.previews, strict=True):
+        columns = [masked.cpu(), drawn[-len(masked) :].float() / 255, truth.cpu()]
+        frames[f"epoch {epoch}: masked, restored, true"] = torch.stack([torch.cat(list(x), 1) for x in columns])
+    return frames
+
+
+def hard_cases(test: torch.Tensor, unseen: torch.Tensor | None, hole: torch.Tensor) -> dict[str, tuple]:
+    """What the network was not trained for: {case: (pictures (B, 3, H, W), a hole (1, 1, H, W))}."""
+    cases = {} if unseen is None else {"unseen photograph": (unseen, hole)}
+    cases["face upside down"] = test.flip(2), hole.flip(2)
+    cases["hole elsewhere"] = test, hole.roll(-test.shape[-1] // 5, 3)
+    return cases
+
+
+def fill_cases(cases: dict[str, tuple], fillers: list[Filler], fill: str) -> tuple[dict, dict]:
+    """Fills every case: {case: {filler: the mean hole MSE}}; and, for one picture each, arguments of `viz.compare`."""
+    means, columns, truth, holes = {}, {}, [], []
+    for case, (pictures, hole) in cases.items():
+        mask, one = hole.expand(len(pictures), -1, -1, -1), len(pictures) // 4
+        masked = masking.apply(pictures, mask, fill, runtime.generator(0, pictures.device))
+        drawn = {filler.label: filler(masked, mask) for filler in fillers}
+        means[case] = {label: metrics.mse(y, pictures, mask).mean().item() for label, y in drawn.items()}
+        for label, y in ({"masked": masked} | drawn).items():
+            columns.setdefault(label, []).append(y[one])
+        truth.append(pictures[one])
+        holes.append(mask[one])
+    filled = {label: torch.stack(column) for label, column in columns.items()}
+    return means, {"filled": filled, "truth": torch.stack(truth), "mask": torch.stack(holes), "labels": list(cases)}
+
+
+def by_weight(recorded: Records, rows: dict[str, float]) -> list[dict]:
+    """Detail and hole MSE of recorded demos whose "fooling D" has other weights, {row: weight}: means over seeds."""
+    paper, found = recorded.paper, []
+    for row, weight in rows.items():
+        runs = recorded.seeds(paper.Parameters.resolve({"weight_adv": weight})).values()
+        line = {"row": row, "weight of fooling D": f"{weight:g}"}
+        for score, label, digits in (("detail", "detail", 2), ("hole_mse", "hole MSE", 4)):
+            values = [recorded.score(run, "test", "centre", paper.network, score) for run in runs]
+            line[label] = f"{fmean(values):.{digits}f}" if values else "not run"
+        found.append(line)
+    return found
+
+
+def over_seeds(recorded: Records) -> list[dict]:
+    """What the recorded demos of all seeds say on the questions of section 6: difference and verdict."""
+    (demo,) = answers.variants(recorded, Question("seeds", "", {"demo": {}}))
+    found = {}
+    for part, pictures in {"test": "faces", "unseen": "unseen photographs"}.items():
+        asked = recorded, demo, demo, part, ("", "harmonic")
+        name = f"{pictures}: the network, minus {fills.label('harmonic')}"
+        found[name] = answers.compare(*asked), answers.direction(*asked)
+    for name, weight in {"without D, minus with D": 0.0, "weight 0.05, minus 0.001": 0.05}.items():
+        worth = answers.worth(recorded, {"weight_adv": weight})
+        found[f"faces: {name}"] = worth.difference, worth.verdict
+    return [{"compared": n, "difference of hole MSE": _difference(d), "verdict": v} for n, (d, v) in found.items()]
+
+
+def _difference(one) -> str:
+    if one is None:
+        return "–"
+    return f"{one.mean:+.4f}" if abs(one.mean) >= 0.00005 else "less than 0.0001"
+
+
+def true_or_generated(real: torch.Tensor, drawn: torch.Tensor) -> tuple[dict[str, torch.Tensor], str]:
+    """Pairs of squares (B, 3, S, S), the true one in row A or B by chance: both rows, and the true ones' rows."""
+    swap = torch.rand(len(real), 1, 1, 1, generator=runtime.generator(2)) < 0.5
+    real, drawn = (nn.functional.interpolate(x.cpu(), scale_factor=2) for x in (real, drawn))
+    rows = {"A": torch.where(swap, drawn, real), "B": torch.where(swap, real, drawn)}
+    return rows, "".join("AB"[s] for s in swap.flatten().int())
+
+
+def right(mine: str | None, true: str) -> str:
+    """How many of the true squares were found."""
+    if mine is None:
+        return "not answered yet"
+    found = sum(a == b for a, b in zip(mine, true, strict=False))
+    return f"{found} of {len(true)} are right; guessing finds all of them in {100 / 2 ** len(true):.0f} % of the cases"
+
+
+def mean_errors(cfg, images, networks: list[Filler], device: torch.device | str) -> dict[str, dict[str, float]]:
+    """The mean hole MSE of classic fills and networks: {part of the data: {fill: mean}}; networks alone on training
+    pictures."""
+    paper, means = context_encoder.PAPER, {}
+    for part, pictures in run.open_parts(paper, images, device, ("test", "unseen", "train")):
+        holes = next(iter(paper.test_holes(cfg, len(pictures)).values())).to(device)
+        known = [] if part == "train" else run.reference(paper, pictures, holes, runtime.fingerprint(pictures))
+        scored = [*known, *evaluate.score(networks, pictures, holes, ("hole_mse",), cfg.fill)]
+        means[part] = {one.label: one.scores["hole_mse"].mean().item() for one in scored if not one.note}
+    return means
+
+
+def lower_fills(means: dict[str, float], network: str) -> str:
+    """How many classic fills have a lower mean error than a network; other networks do not count."""
+    classic = [fills.label(name) for name in context_encoder.PAPER.fills if name != "nothing"]
+    known = [means[label] for label in classic if label in means]
+    return f"{sum(one < means[network] for one in known)} of {len(known)} classic fills have a lower error"
