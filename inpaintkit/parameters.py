@@ -231,8 +231,8 @@ def read(namespace: dict, cls: type[Common]) -> Common:
     """A notebook's parameters as used. ``namespace`` is its globals(), ``cls`` a work's parameters.
 
     The parameters cell (it begins with `MARK`) gives names, types and defaults, as ``name: type = literal``. Papermill
-    puts its own cell below it, and by itself only logs a warning for an unknown name and checks no type. Every parameter
-    of the work may be injected, in the cell or not. Raises ValueError as `Common.resolve` does.
+    puts its own cell below it, and by itself only logs a warning for an unknown name and checks no type.
+    Every parameter of the work may be injected, in the cell or not. Raises ValueError as `Common.resolve` does.
     """
     cells = namespace.get("In", [])  # none under a runner that keeps no history, as nbval; that one injects nothing
     declared_at = max((i for i, cell in enumerate(cells) if cell.startswith(MARK)), default=0)
