@@ -16,6 +16,8 @@ import pytest
 from jupyter_client import BlockingKernelClient
 from PIL import Image
 
+import inpaintkit
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make dev")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -29,6 +31,7 @@ SETTINGS = {  # no question about news over the page; all cells are drawn, also 
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
+COLAB = ["ipywidgets==7.7.1", "anywidget==0.9.21", "notebook==6.5.7", "ipython==7.34.0", "ipykernel==6.17.1"]
 CELLS = [
     """import torch
 from inpaintkit import data, fills, masking, papers
@@ -50,29 +53,21 @@ def notebook(path: Path, cells: list[str]) -> None:
     nbformat.write(page, path)
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """JupyterLab in an empty folder: (folder, address, token, where kernels say how to reach them)."""
-    home = tmp_path_factory.mktemp("lab")
-    for name, content in SETTINGS.items():
-        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content))
+@contextlib.contextmanager
+def served(home: Path, module: str, options: list[str], env: dict[str, str]):
+    """A server of notebooks in an empty folder: (folder, address, where kernels say how to reach them)."""
     (home / "work").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_DATA_DIR": "data"}
     folders |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    env = os.environ | {name: str(home / folder) for name, folder in folders.items()}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += [
-        "--LabApp.expose_app_in_browser=True",
-        "--IdentityProvider.token=kit",
-        f"--ServerApp.root_dir={home / 'work'}",
-    ]
+    env = os.environ | {name: str(home / folder) for name, folder in folders.items()} | env
+    command = [sys.executable, "-m", module, "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            [*command, *options], env=env, cwd=home / "work", stdout=log, stderr=subprocess.STDOUT
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
@@ -86,6 +81,36 @@ def lab(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab, as `served` says."""
+    home = tmp_path_factory.mktemp("lab")
+    for name, content in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    options = ["--LabApp.expose_app_in_browser=True", "--IdentityProvider.token=kit"]
+    with served(home, "jupyterlab", options, {}) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def classic(tmp_path_factory):
+    """The classic Notebook with the widgets that Colab preinstalls, in front of this environment's packages."""
+    home, packages = tmp_path_factory.mktemp("classic"), tmp_path_factory.mktemp("colab")
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if uv is None:
+        pytest.skip("uv is not here: make dev")
+    command = [uv, "pip", "install", "--python", sys.executable, "--target", str(packages), *COLAB]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"Colab's widgets cannot be installed: {done.stderr[-300:]}")
+    where = {"JUPYTER_PATH": packages / "share/jupyter", "JUPYTER_CONFIG_PATH": packages / "etc/jupyter"}
+    where["PYTHONPATH"] = os.pathsep.join(map(str, (packages, Path(inpaintkit.__file__).parent.parent)))
+    with served(home, "notebook", ["--NotebookApp.token=kit"], {k: str(v) for k, v in where.items()}) as classic:
+        yield classic
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +317,27 @@ def test_own_photographs(played, tmp_path):
     Image.new("L", (20, 20), 255).save(mask)
     after(page, 2, lambda: panel.get_by_label("load mask").set_input_files(mask))
     assert "20 wide and 20 high" in panel.get_by_role("alert").inner_text()
+
+
+def test_panels_live_with_the_widgets_of_colab(classic, browser):
+    """ipywidgets 7.7.1. Cells are run one by one: "Run All" of the classic Notebook may draw no view of a widget."""
+    folder, address, _ = classic
+    notebook(folder / "panels.ipynb", CELLS[:3])
+    kernel = Kernel(classic, "panels.ipynb")
+    page, errors = watched(browser)
+    with screenshot(page, "classic"):
+        page.goto(f"{address}/notebooks/panels.ipynb?token=kit")
+        page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()")
+        for number in range(3):
+            page.evaluate(f"void Jupyter.notebook.execute_cells([{number}])")
+            drawn = f"document.querySelectorAll('.ik-panel[data-answers]').length === {number}"
+            page.wait_for_function(f"!Jupyter.notebook.kernel_busy && {drawn}", timeout=60_000)
+        assert kernel("__import__('ipywidgets').__version__") == "7.7.1"
+        after(page, 0, lambda: page.locator(".ik-panel").nth(0).get_by_role("button", name="clear").click())
+        after(page, 0, lambda: stroke(page, 0, (0.25, 0.5), (0.75, 0.5)))
+        assert kernel("cover.hole[0, 0].any(0).sum().item()") > 30
+        before = captions(page, 1)
+        after(page, 1, lambda: page.locator(".ik-panel").nth(1).get_by_label("lost pixels").press("ArrowLeft"))
+        assert captions(page, 1) != before
+    assert set(errors) <= {"Host is not attached."}  # of the widget manager of ipywidgets 7; the panels are there
+    page.close()
