@@ -369,11 +369,11 @@ def show_training(history, masked: torch.Tensor, truth: torch.Tensor, cfg, per_e
     if shown:  # weights that were loaded have none
         viz.animation(shown)
     steps, terms = torch.tensor(history.steps) / per_epoch, list(history.losses.values())
-    curves = {"test: hole": (history.epochs, history.scores["hole_mse"])}
-    curves["training: whole picture"] = steps, terms[0]
+    curves = {"hole MSE, test": (history.epochs, history.scores["hole_mse"])}
+    curves["training"] = steps, terms[0]
     if "KL" in history.losses:
-        curves["training: KL term"] = steps, 2 * cfg.beta / truth[0].numel() * torch.tensor(terms[1])
-    viz.curves(curves, "epoch", "error, part of the loss", {"harmonic": level}, "y")
+        curves["KL term"] = steps, 2 * cfg.beta / truth[0].numel() * torch.tensor(terms[1])
+    viz.curves(curves, "epoch", "hole MSE, or a term of the loss", {"harmonic": level}, "y")
 
 
 def experiments(recorded: Records) -> list[dict]:
