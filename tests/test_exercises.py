@@ -770,3 +770,36 @@ def test_levels_of_a_discriminator_that_cannot_tell():
     levels = notebook_04.blind_levels(ssrgan.Parameters.resolve({}))
     assert list(levels.values()) == pytest.approx([2 * 0.475**2 + 0.1**2 / 12, 0.525**2])
     assert notebook_04.blind_levels(ssrgan.Parameters.resolve({"weight_adv": 0.0})) is None
+
+
+def test_pca_of_the_known_pixels_finds_a_face_of_its_own_directions():
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 5, generator=generator)).Q.T
+    average, mask = torch.full((64,), 0.5), masking.square(3, 8, 3, "random", generator)
+    face = (0.2 * torch.rand(3, 5, generator=generator) @ basis + average).view(3, 1, 8, 8)
+    masked = face.masked_fill(mask, 0)
+    known, plain = (kind(average, basis)(masked, mask) for kind in (notebook_02.KnownPCA, notebook_02.PCA))
+    assert torch.allclose(known, face, atol=1e-4)
+    assert metrics.mse(plain, face, mask).min() > 100 * metrics.mse(known, face, mask).max()
+
+
+def test_tables_of_the_vae_say_what_is_recorded():
+    recorded = records.load(vae.PAPER)
+    rows = notebook_02.experiments(recorded)
+    assert [row["the VAE is"] for row in rows] == ["lower", "higher", "higher", "higher"]
+    assert notebook_02.harder(recorded, "vae") == "2 x 10x10"
+    assert notebook_02.harder(recorded, "biharmonic") == "1 x 21x21"
+    ways, verdict = notebook_02.ways_of_testing(recorded)
+    assert verdict == "rises"
+    assert float(ways[1]["with eval()"]) > float(ways[1]["without"]) > float(ways[0]["with eval()"])
+    assert notebook_02.experiments(records.Records(vae.PAPER))[0]["the VAE is"] == "not run"
+    surveyed = notebook_02.survey_rows()
+    assert [row["pictures, hole"] for row in surveyed[::2]] == ["faces, 20 %", "faces, 40 %", "animals, 20 %"]
+    assert surveyed[0]["SSIM global"] == "0.895"
+
+
+def test_two_squares_hide_less_of_the_same_face():
+    cfg = vae.Parameters.resolve({"profile": "smoke"})
+    faces, holes = notebook_02.one_and_two_squares(cfg, torch.rand(12, 1, 52, 52))
+    assert torch.equal(faces[0], faces[1])
+    assert holes.sum((1, 2, 3)).tolist() == [21 * 21, 2 * 10 * 10] * 2

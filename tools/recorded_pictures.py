@@ -55,17 +55,14 @@ def of_the_vae(folder: Path) -> None:
 
     rows, train = {}, data.open_for(cfg).train[:].float() / 255
     train = masking.apply(train, paper.holes(cfg, len(train), runtime.generator(0)))
-    noise = torch.randn(4, vae.NETWORKS[cfg.network]["latent"], generator=runtime.generator(0))
+    noise = torch.randn(3, vae.NETWORKS[cfg.network]["latent"], generator=runtime.generator(0))
     for beta in (0.0, cfg.beta):
         net = trained(paper, {"beta": beta}, folder).net
-        (a, b), _ = net.encode(masked[few[:2]])
-        rows[f"β = {beta:g}\nbetween two faces"] = net.decode(torch.lerp(a, b, torch.linspace(0, 1, 4)[:, None]))
-        rows[f"β = {beta:g}\nsampled from the prior"] = net.decode(noise)
         codes = torch.cat([net.encode(part)[0] for part in train.split(100)])
         print(f"beta={beta:g}: codes have a spread of {codes.std(0).mean():.2f} on average")
-        rows[f"β = {beta:g}\nwith mean and spread\nof its own codes"] = net.decode(codes.mean(0) + codes.std(0) * noise)
-    beside = dict(sorted(rows.items(), key=lambda row: row[0].split("\n")[1:]))  # both weights beside each other
-    viz.grid(beside, save=RESULTS / "02_vae-beta.jpg")
+        rows[f"β = {beta:g}"] = net.decode(torch.cat([noise, codes.mean(0) + codes.std(0) * noise]))
+    where = ["from the prior"] * 3 + ["like its own codes"] * 3
+    viz.grid(rows, where, save=RESULTS / "02_vae-beta.jpg")
 
 
 def of_the_context_encoder(folder: Path) -> None:

@@ -1,15 +1,21 @@
-"""Checks of the exercises of notebook 02."""
+"""Checks of the exercises of notebook 02, and what its cells call: PCA, figures, rows of tables."""
 
 import copy
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from statistics import mean
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from inpaintkit import masking
+from inpaintkit import fills, masking, runtime, viz
 from inpaintkit.apps.exercises import check, train_with
-from inpaintkit.contracts import Recipe
+from inpaintkit.contracts import Filler, Question, Recipe
+from inpaintkit.experiments import answers, run
+from inpaintkit.experiments.records import Records
 from inpaintkit.papers import vae
 
 
@@ -261,3 +267,200 @@ def own_step(recipe: Recipe, step: Callable) -> Recipe:
 
     fits = cfg.pairs == "matched" and not cfg.la_bug and cfg.beta > 0
     return train_with(recipe, vae_step(step), call, fits)
+
+
+# --- what the cells call ----------------------------------------------------------------------------------------------
+
+
+class PCA(Filler):
+    """Draws a face from the numbers that say how far it goes in each direction: average (n,), basis (directions, n)."""
+
+    id = label = "PCA"
+
+    def __init__(self, average: torch.Tensor, basis: torch.Tensor):
+        self.average, self.basis = average, basis
+
+    def encode(self, x: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """One face (n,), less the average: its numbers (directions,). The hole counts as if it were known."""
+        return self.basis @ x
+
+    def __call__(self, masked, mask):
+        faces = masked.flatten(1) - self.average
+        numbers = [self.encode(x, known) for x, known in zip(faces, ~mask.flatten(1), strict=True)]
+        return (torch.stack(numbers) @ self.basis + self.average).view_as(masked).clamp(0, 1)
+
+
+class KnownPCA(PCA):
+    """Is told where the hole is: it takes the numbers that fit the known pixels best, by least squares."""
+
+    id = label = "PCA of the known pixels"
+
+    def encode(self, x, known):
+        return torch.linalg.lstsq(self.basis[:, known].T, x[known][:, None]).solution[:, 0]
+
+
+def latent_space() -> None:
+    """A sketch of codes of two numbers: three faces as points, as clouds, and as clouds near the prior."""
+    centres = torch.tensor([[-2.5, 1.7], [2.0, 2.2], [0.3, -2.6]])
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 130, 2, generator=generator)
+    panels = {
+        "autoencoder:\na face is a point": (centres, 0.0),
+        "with sampling:\na face is a small cloud": (centres, 0.38),
+        "VAE: all clouds are\npulled to the prior": (0.36 * centres, 0.6),
+    }
+    figure, row = plt.subplots(1, 3, figsize=(10.2, 3.8), dpi=viz.DPI, layout="tight")
+    for axes, (title, (means, sigma)) in zip(row, panels.items(), strict=True):
+        for i, (colour, mu) in enumerate(zip(("#d62728", "#1f77b4", "#2ca02c"), means, strict=True)):
+            cloud = mu + sigma * noise[i]
+            axes.scatter(*cloud.T, s=9, color=colour, alpha=0.4, linewidths=0)
+            axes.scatter(*mu, s=45, color=colour, edgecolors="black", zorder=3)
+            place = mu + torch.tensor([0.28, 0.28])
+            axes.text(*place, f"face {i + 1}", fontsize=10, zorder=4)
+        if sigma < 0.5:
+            axes.text(0, 0, "?", fontsize=22, color="#777777", ha="center", va="center")
+        else:
+            axes.add_patch(plt.Circle((0, 0), 2, fill=False, linestyle="--", color="#555555"))
+            axes.text(1.5, -1.75, "prior", fontsize=10, color="#555555")
+        axes.set_title(title, fontsize=10)
+        axes.set(xlim=(-4, 4), ylim=(-4, 4), xticks=[], yticks=[], aspect="equal", xlabel="first number of the code")
+    row[0].set_ylabel("second number")
+    viz._show(
+        figure, "A sketch of three faces in a space of two latent numbers: " + "; ".join(panels).replace("\n", " ")
+    )
+
+
+def layers(net: vae.VAE) -> dict[str, Callable]:
+    """The steps of a VAE by name, for `viz.trace`."""
+    steps = {f"block {i}": step for i, step in enumerate(net.encoder, 1)}
+    steps["fc1"] = nn.Sequential(nn.Flatten(), net.fc1)
+    steps["μ and log σ²"] = lambda hidden: (net.mean(hidden), net.logvar(hidden))
+    steps["z"] = lambda pair: pair[0] + (0.5 * pair[1]).exp() * torch.randn_like(pair[0])
+    steps |= {"expand": net.expand, "fc4": nn.Sequential(net.fc4, nn.Unflatten(1, (-1, net.side, net.side)))}
+    return steps | {"up 1-3": net.decoder[:3], "up 4-6": net.decoder[3:]}
+
+
+def fit_settings(modules, cfg, images, out, device, masked: torch.Tensor, mask: torch.Tensor) -> dict:
+    """How long and with which seed `training.fit` trains, what its checkpoint must fit to, and which pictures
+    (B, C, H, W) it keeps for the animation.
+    """
+    return {
+        "epochs": cfg.epochs,
+        "batch_size": cfg.batch_size,
+        "seed": cfg.seed,
+        "out_dir": out,
+        "device": device,
+        "identity": run.checkpoint_identity(vae.PAPER, cfg, images),
+        "precision": runtime.pick_precision(device, cfg.precision),
+        "previews": 5,
+        "preview": lambda: vae.PAPER.preview(modules, cfg, masked, mask),
+    }
+
+
+def show_training(history, masked: torch.Tensor, truth: torch.Tensor, cfg, per_epoch: int, level: float) -> None:
+    """Some faces (B, C, H, W) as they learn, one below the other: input, output, truth; and the curves of the training.
+
+    The curves are the test error in the holes, beside the ``level`` of the harmonic fill, and both terms of the loss.
+    """
+    shown = {}
+    for epoch, drawn in zip(history.preview_epochs, history.previews, strict=True):
+        stacked = torch.cat([masked.cpu(), drawn[: len(masked)].float() / 255, truth.cpu()], 2)
+        shown[f"epoch {epoch}"] = nn.functional.interpolate(stacked, scale_factor=2)
+    if shown:  # weights that were loaded have none
+        viz.animation(shown)
+    steps, terms = torch.tensor(history.steps) / per_epoch, list(history.losses.values())
+    curves = {"hole MSE, test": (history.epochs, history.scores["hole_mse"])}
+    curves["training"] = steps, terms[0]
+    if "KL" in history.losses:
+        curves["KL term"] = steps, 2 * cfg.beta / truth[0].numel() * torch.tensor(terms[1])
+    viz.curves(curves, "epoch", "hole MSE, or a term of the loss", {"harmonic": level}, "y")
+
+
+def experiments(recorded: Records) -> list[dict]:
+    """Rows of a table, the article's two experiments: a trained VAE beside the best classic fill.
+
+    All numbers are means over test pictures and recorded seeds; "lower" and "higher" are said as `answers.direction`
+    does.
+    """
+    rows = []
+    for kind, learned, tested, changed in (
+        ("faces", "1 x 21x21", "1 x 21x21", {}),
+        ("photographs", "1 x 21x21", "1 x 21x21", {"dataset": "photographs", "n_train": 780}),
+        ("faces", "1 x 21x21", "2 x 10x10", {}),
+        ("faces", "2 x 10x10", "2 x 10x10", {"ratio": 0.2, "squares": 2}),
+    ):
+        (own,) = answers.variants(recorded, Question("experiment", "", {kind: changed}))
+        own, names = replace(own, holes=tested), list(own.runs.values())
+        row = {"learned from": kind, "with": learned, "tested with": tested, "the VAE is": answers.NOT_RUN}
+        if names:
+            fill, limit = answers.best_fill(recorded, names[0], "test", tested)
+            row["VAE"] = f"{mean(recorded.score(name, 'test', tested, 'vae') for name in names):.4f}"
+            row["best classic fill"] = f"{limit:.4f} ({fills.label(fill)})"
+            row["the VAE is"] = answers.direction(recorded, own, own, fillers=("", fill))
+        rows.append(row | {"the VAE is": row.pop("the VAE is")})  # the last column
+    return rows
+
+
+def harder(recorded: Records, method: str, first: str = "1 x 21x21", second: str = "2 x 10x10") -> str:
+    """Those of two test holes at which a method has the higher hole MSE, beside the demo's runs."""
+    runs = recorded.seeds(vae.Parameters.resolve({})).values()
+    return max((first, second), key=lambda holes: mean(recorded.score(r, "test", holes, method) for r in runs))
+
+
+def one_and_two_squares(cfg, test: torch.Tensor, faces: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some test faces, each twice, and their holes: one square, then two that do not overlap."""
+    (_, one), *_, (_, two) = vae.PAPER.test_holes(cfg, len(test)).items()
+    area = two.sum((1, 2, 3))
+    apart = area.eq(area.max()).nonzero()[:faces, 0]
+    holes = torch.stack([one[apart], two[apart]], 1).flatten(0, 1)
+    return test[apart].repeat_interleave(2, 0), holes.to(test.device)
+
+
+REPORTED = {("ffhq", "1 x 20 %"): 0.9012, ("ffhq", "1 x 40 %"): 0.8692, ("animals10", "1 x 20 %"): 0.6869}
+
+
+def surveyed(name: str) -> dict:
+    """The recorded survey of a data set of the article: SSIM of pictures that no network has touched."""
+    return json.loads((runtime.results_dir() / f"02_vae-survey-{name}.json").read_text())
+
+
+def survey_rows(of: str = "mean") -> list[dict]:
+    """Rows of a table: SSIM of unrepaired and of grey-filled pictures of the article's data, beside its VAE's."""
+    rows = []
+    for (name, holes), reported in REPORTED.items():
+        pictures = {"ffhq": "faces", "animals10": "animals"}[name] + ", " + holes.removeprefix("1 x ")
+        for fill, kinds in surveyed(name)["holes"][holes].items():
+            own = {"SSIM 11x11": f"{kinds['gauss11'][of]:.3f}", "SSIM global": f"{kinds['global'][of]:.3f}"}
+            rows.append({"pictures, hole": pictures, "fill": fill} | own | {"article's VAE": f"{reported:.3f}"})
+    return rows
+
+
+def ways_of_testing(recorded: Records) -> tuple[list[dict], str]:
+    """What the demo scores if it is tested with or without `eval()`, and with inputs as in training or as the authors'
+    test has them: rows of a table, and whether the hole MSE rises or falls if only `eval()` is repaired.
+    """
+    runs = recorded.seeds(vae.Parameters.resolve({})).values()
+    said = {way: [recorded.score(r, "test", "1 x 21x21", f"vae, {way}") for r in runs] for way in vae.WAYS}
+    rows = [
+        {"input at test": label, "with eval()": f"{mean(said[one]):.4f}", "without": f"{mean(said[other]):.4f}"}
+        for label, one, other in (
+            ("[-1, 1], as in training", "mean", "batch1"),
+            ("[0, 1]", "unnormalised", "batch1-unnormalised"),
+        )
+    ]
+    ours, theirs = said["unnormalised"], said["batch1-unnormalised"]
+    verdict = "rises" if min(ours) > max(theirs) else "falls" if max(ours) < min(theirs) else "not told apart"
+    return rows, verdict
+
+
+def code_moves(net: vae.VAE, faces: torch.Tensor, side: int = 21) -> dict[str, float]:
+    """How far a black square at three places moves the codes of faces, as a share of their length, on average."""
+    moves = {}
+    with torch.no_grad():
+        code = net.encode(faces)[0]
+        for place, (row, column) in {"eyes": (10, 15), "mouth": (28, 15), "corner": (0, 0)}.items():
+            covered = faces.clone()
+            covered[..., row : row + side, column : column + side] = 0
+            moved = (net.encode(covered)[0] - code).norm(dim=1) / code.norm(dim=1)
+            moves[place] = moved.mean().item()
+    return moves
