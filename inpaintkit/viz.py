@@ -33,13 +33,13 @@ COLOURS = {  # one for each method, in every figure; the networks share theirs, 
     "normalised 5x5 box": "#8c564b",
     "harmonic": "#1f77b4",
     "biharmonic": "#2ca02c",
-    "Telea": "#6a3d9a",
+    "Telea": "#4a148c",
     "Navier-Stokes": "#17becf",
     "patch-based, 7x7": "#e377c2",
     "frequency-selective": "#ff7f0e",
     "PCA of the known pixels": "#e6ab02",
     "truth": "black",
-    "training": "#ff9896",
+    "training": "#9e9e9e",
     "Flowers-102": "#c51b8a",
     "Oxford-IIIT Pet": "#fdae61",
     "Caltech-101": "#2b3990",
@@ -212,10 +212,10 @@ def diagram(
             axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
         middle, words = x + width / 2, "x".join(map(str, size))
         middles[label] = (middle, height / 2)
-        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=9)
-        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=9)
+        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=10)
+        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=10)
         if weights and label in weights:
-            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=9, color="#b2182b")
+            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=10, color="#b2182b")
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
@@ -225,7 +225,10 @@ def diagram(
         axes.plot([start, start, end], [low, over, over], color="#b2182b")
         axes.annotate("", (end, high), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
         axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=9, color="#b2182b")
-    axes.set(xlim=(-0.5, x - 0.3), ylim=(-top / 2 - 3.5, top / 2 + 2))
+    words = "height: side of the picture; width: channels; thin bar: a vector"
+    lowest = -top / 2 - (3.4 if weights else 2.2)
+    axes.text(-0.4, lowest, words, va="top", fontsize=9, color="#666666")
+    axes.set(xlim=(-0.5, x - 0.3), ylim=(lowest - 1.2, top / 2 + 2))
     axes.axis("off")
     _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
 
@@ -317,9 +320,11 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         axes.scatter(np.full((~seen).sum(), least), (row + spread)[~seen], s=30, marker="<", **style)
         axes.plot([array.mean()] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.5)
     axes.set_yticks(range(len(values)), _plain(values))
-    axes.set(xlabel=xlabel, xscale="log" if log else "linear")
+    axes.set(xlabel=xlabel + " (logarithmic axis)" * log, xscale="log" if log else "linear")
     if log:
         decimal(axes.xaxis)
+    else:
+        axes.axvline(0, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
     means = [f"{label} {array.mean():.4g}" for label, array in arrays.items()]
@@ -374,11 +379,10 @@ def decimal(axis):
     """Numbers on a logarithmic axis as 0.02, not as powers of ten: at most six."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    axis.set_major_locator(
-        LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1, 3) if decades < 2.5 else (1,), numticks=6)
-        if decades > 0.7
-        else MaxNLocator(4)
+    steps = (
+        (1, 1.5, 2, 3, 4, 6, 8) if decades < 0.8 else (1, 2, 5) if decades < 1.6 else (1, 3) if decades < 2.5 else (1,)
     )
+    axis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axis.set_major_formatter(_plain_number)
     axis.set_minor_formatter(NullFormatter())
 
@@ -423,7 +427,11 @@ def curves(
     for label, ends in (bands or {}).items():
         axes.axvspan(*ends, color=FRAME, alpha=0.25, linewidth=0, label=label)
     scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
-    axes.set(xlabel=xlabel, ylabel=ylabel, **scales)
+    named = {
+        f"{axis}label": words + "\n(logarithmic axis)" * (axis in log)
+        for axis, words in zip("xy", (xlabel, ylabel), strict=True)
+    }
+    axes.set(**named, **scales)
     for axis in log:
         decimal(getattr(axes, f"{axis}axis"))
     if "x" not in log and all(float(value).is_integer() for x, *_ in series.values() for value in x):
@@ -433,21 +441,6 @@ def curves(
     ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
     ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
     _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
-
-
-def bars(groups: dict[str, dict[str, float]], ylabel: str, save: str | Path | None = None):
-    """Bars side by side: {group: {label: value}}, the same labels in every group."""
-    figure, axes = plt.subplots(figsize=(6.5, 3.2), dpi=DPI)
-    labels = list(next(iter(groups.values())))
-    width = 0.8 / len(labels)
-    for i, label in enumerate(labels):
-        x = np.arange(len(groups)) + (i - (len(labels) - 1) / 2) * width
-        axes.bar(x, [group[label] for group in groups.values()], width, label=label, color=COLOURS.get(label))
-    axes.set_xticks(range(len(groups)), groups.keys())
-    axes.set_ylabel(ylabel)
-    axes.grid(alpha=0.3, axis="y")
-    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _show(figure, f"{ylabel} of {', '.join(labels)}, by {', '.join(groups)}", save)
 
 
 def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", zoom: float = 1) -> None:

@@ -68,9 +68,8 @@ def test_figures_are_written_and_closed(images, tmp_path):
     viz.grid(rows, titles, save=tmp_path / "new" / "grid.jpg", notes={"mask": ["0.1 $"] * 8})
     series, levels, bands = {"x": ([1, 2], [3, 4], [1, 1])}, {"level": 2.0}, {"hole": (1, 2)}
     viz.curves(series, "x", "y", levels, log="xy", save=tmp_path / "curves.png", bands=bands)
-    viz.bars({"g": {"a": 1.0, "b": 2.0}}, "y", save=tmp_path / "bars.png")
     formats = {path.name: Image.open(path).format for path in tmp_path.rglob("*.*")}
-    assert formats == {"grid.jpg": "JPEG", "curves.png": "PNG", "bars.png": "PNG"}
+    assert formats == {"grid.jpg": "JPEG", "curves.png": "PNG"}
     assert plt.get_fignums() == []
 
 
@@ -147,7 +146,8 @@ def test_every_figure_says_in_words_what_it_shows(shown):
     viz.equation(("channel 0", torch.tensor([[0, 1], [2, 3]])), "→", ("shuffled", torch.arange(16).view(4, 4)))
     viz.grid({"truth": picture}, notes={"truth": ["0.5", "worst"]})
     viz.curves({"test": ([1, 2], [3, 4])}, "epoch", "hole MSE", {"ring": 5.5})
-    viz.bars({"smooth": {"ring": 1.0}}, "hole MSE")
+    same = (0.001, 0.0005, 0.002, "higher", (0.001, 0.002))
+    viz.intervals({"a": same, "b": (0.02, 0.01, 0.03, "higher", (0.02, 0.03)), "c": same}, "hole MSE")
     words = [
         "truth × known = masked",
         "harmonic 0.5; VAE, raw 0",
@@ -155,7 +155,7 @@ def test_every_figure_says_in_words_what_it_shows(shown):
         "channel 0 → shuffled",
         "truth",
         "hole MSE against epoch: test, 4 at the end; ring, 5.5",
-        "smooth",
+        "b .0.0200, a .0.0010",
     ]
     assert len(shown) == len(words)
     for figure, said in zip(shown, words, strict=True):

@@ -225,7 +225,7 @@ class Stamps(Panel):
         white = max(1, stamped.max().item())  # one scale for all three
         size = f"{given.shape[1]}x{given.shape[2]}"
         yield Tile("input", given / white, f"{size}, all 1" if values["input"] == "all ones" else size)
-        yield Tile("kernel", kernel[None] / white, f"middle 1, edges {edge:g}, corners {corner:g}")
+        yield Tile("kernel: its middle is 1", kernel[None] / white, f"edges {edge:g}, corners {corner:g}")
         yield Tile("stamped", stamped / white, f"inside {inner.min():.2f} to {inner.max():.2f}; white is {white:.3g}")
 
 
@@ -322,7 +322,7 @@ class Walk(Panel):
         yield Tile("pixels mixed", torch.lerp(self.images[a], self.images[b], t), "no network")
         noise = torch.randn(3, len(code), generator=runtime.generator(int(values["seed"]))).to(code)
         for i, drawn in enumerate(self.decode(noise).cpu(), 1):
-            yield Tile(f"sample {i} of the prior", drawn, "blurred, and not always a face")
+            yield Tile(f"sample {i} of the prior", drawn)
 
 
 class Move(Panel):
@@ -353,9 +353,9 @@ class Move(Panel):
         yield Tile("composite", full[0], f"hole MSE {metrics.mse(full, face, hole).item():.4f}")
         yield Tile("truth", face[0])
         moved = ((code - whole).norm() / whole.norm()).item()
-        figure, axes = plt.subplots(figsize=(2.6, 2.4))
+        figure, axes = plt.subplots(figsize=(2.8, 2.6), layout="constrained")
         axes.bar(range(len(code)), (code - whole).abs().sort(descending=True).values.tolist(), color=viz.COLOURS["VAE"])
-        axes.set(xlabel="numbers of the code, sorted", ylabel="|with - without hole|")
+        axes.set(xlabel="numbers of the code, sorted", ylabel="how far each moves")
         yield Tile("the code", plot(figure), f"moved by {100 * moved:.0f} % of its length")
 
 

@@ -6,6 +6,7 @@ JupyterLab, Notebook, VS Code and Colab. Where nobody can play (a page, GitHub),
 
 import base64
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -170,12 +171,16 @@ class Panel(anywidget.AnyWidget):
         pictures = [Image.open(io.BytesIO(tile["picture"])).convert("RGB") for tile in tiles]
         shapes = [picture.width / picture.height for picture in pictures]
         gap, wide, words = 0.1, 10, 0.6  # inches: between pictures, of the figure, and of the words above a picture
-        high = min(2.6, wide / sum(shapes) - gap)  # all in one row, or else in several
-        high = 2.2 if high < 1.7 else high
+        high = min(2.6, wide / sum(shapes) - gap)  # all in one row, or else in rows of about the same width
+        full = wide
+        if high < 1.7:
+            high = 2.2
+            whole = sum(high * shape + gap for shape in shapes)
+            full = whole / math.ceil(whole / wide)
         rows: list[list] = [[]]
         for tile, picture, shape in zip(tiles, pictures, shapes, strict=True):
             width = high * shape
-            if rows[-1] and sum(one[2] + gap for one in rows[-1]) + width > wide:
+            if rows[-1] and sum(one[2] + gap for one in rows[-1]) + width / 2 > full:
                 rows.append([])
             rows[-1].append((tile, picture, width))
         total = max(sum(one[2] + gap for one in row) for row in rows), len(rows) * (high + words)
