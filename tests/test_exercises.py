@@ -715,7 +715,7 @@ def test_wrong_answers_get_a_hint(check, answer, hint):
 def test_a_prediction_is_answered():
     assert "0.59" not in guessed(None, 0.59), "the measured value is given away"
     verdicts = [guessed(guess, 0.6).split(": ")[1] for guess in (0.3, 0.59, 0.9)]
-    assert verdicts == ["too low", "close", "too high"]
+    assert verdicts == ["too low", "close (within 25 %)", "too high"]
     assert guessed("ring", "ring").endswith("right")
     assert not guessed("box", "ring").endswith("right")
 

@@ -33,11 +33,12 @@ def guessed(guess: float | str | None, measured: float | str, factor: float = 1.
     """What became of a prediction, in words: "your guess 0.5, measured 0.59: close". A number is close within
     ``factor`` of the measured one; a text is right or not. Without a guess, nothing is given away."""
     if guess is None:
-        return "no guess yet: write one above, and run both cells again"
+        return "no guess yet: write one, and run again"
     if isinstance(measured, str) or isinstance(guess, str):
         return f"your guess {guess}, measured {measured}: {'right' if guess == measured else 'not this one'}"
     close = measured / factor <= guess <= measured * factor
-    verdict = "close" if close else "too high" if guess > measured else "too low"
+    right = f"close (within {100 * (factor - 1):.0f} %)" if factor > 1 else "right"
+    verdict = right if close else "too high" if guess > measured else "too low"
     return f"your guess {guess:g}, measured {measured:.3g}: {verdict}"
 
 

@@ -409,3 +409,15 @@ def own_step(recipe: Recipe, step: Callable) -> Recipe:
         return {"hole MSE": step(recipe.net, recipe.optimisers["adam"], masked, image, mask)}
 
     return train_with(recipe, train_step(step), call, recipe.cfg.decoder == "patch")
+
+
+def dead_channels(recorded: records.Records) -> str:
+    """How many recorded runs with narrow layers lost a channel, and how many channels live in the worst of them."""
+    scores, network = recorded.scores, recorded.paper.network
+    alive = scores[scores["score"] == "channels alive, fewest of 3"].set_index("run")["mean"]
+    errors = scores[(scores["score"] == "hole_mse") & (scores["part"] == "test") & (scores["filler"] == network)]
+    worst = errors.set_index("run")["mean"][alive.index].idxmax()
+    return (
+        f"recorded: {(alive < 3).sum()} of {len(alive)} runs with narrow layers ended with a dead channel; "
+        f"the one with the highest error ended with {alive[worst]:.0f} of 3 alive"
+    )

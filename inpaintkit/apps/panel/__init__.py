@@ -189,7 +189,8 @@ class Panel(anywidget.AnyWidget):
             left, bottom = 0.0, total[1] - (i + 1) * (high + words)
             for tile, picture, width in row:
                 place = figure.add_axes((left / total[0], bottom / total[1], width / total[0], high / total[1]))
-                place.imshow(picture, interpolation="nearest", aspect="auto")
+                small = picture.width < 80 * width  # its pixels are seen; larger ones are made smaller
+                place.imshow(picture, interpolation="nearest" if small else "antialiased", aspect="auto")
                 place.set(xticks=[], yticks=[])
                 place.spines[:].set_color("#cccccc")
                 lines = [textwrap.fill(tile[part], max(12, int(11 * width))) for part in ("label", "note")]
