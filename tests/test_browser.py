@@ -296,6 +296,16 @@ def test_slow_fills_come_on_request(played):
     assert len(captions(page, 0)) == 3, "a change ends them"
 
 
+def test_a_change_ends_slow_fills_that_still_run(played):
+    page, _, _ = played
+    panel = page.locator(".ik-panel").nth(0)
+    after(page, 0, lambda: stroke(page, 0, (0.4, 0.4), (0.6, 0.4)))
+    panel.get_by_role("button", name="also").click()
+    after(page, 0, lambda: panel.get_by_label("picture", exact=True).select_option("picture 1"))
+    page.wait_for_timeout(2000)  # in which the fills of the old picture would come
+    assert len(captions(page, 0)) == 3
+
+
 def test_own_photographs(played, tmp_path):
     page, kernel, _ = played
     panel = page.locator(".ik-panel").nth(2)
