@@ -1,5 +1,6 @@
 """Pictures, curves and tables, all of one style; and the source of the package, shown where it is taught."""
 
+import contextlib
 import html
 import inspect
 import io
@@ -16,6 +17,8 @@ import PIL.ImageFont
 import torch
 from IPython import get_ipython
 from IPython.display import Image, Markdown, display
+from IPython.utils.capture import capture_output
+from matplotlib import font_manager
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -203,7 +206,7 @@ def diagram(
     figure, axes = plt.subplots(figsize=(max(WIDEST, 80 * len(shapes)) / DPI, 3), dpi=DPI)
     top = 8.0  # of the highest picture
     scale = top / max(size[1] for size in shapes.values() if len(size) == 3)
-    x, middles = 0.0, {}
+    x, middles, letters = 0.0, {}, 10 if len(shapes) < 12 else 8.5  # labels of neighbours must not touch
     for label, size in shapes.items():
         width, height = (0.12 + 0.33 * np.log10(size[0]), size[1] * scale) if len(size) == 3 else (0.12, top / 3)
         stacked, colour = size[0] if len(size) == 2 else 1, "#f4a582" if label in highlight else "#92c5de"
@@ -212,10 +215,10 @@ def diagram(
             axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
         middle, words = x + width / 2, "x".join(map(str, size))
         middles[label] = (middle, height / 2)
-        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=10)
-        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=10)
+        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=letters)
+        axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=letters)
         if weights and label in weights:
-            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=10, color="#b2182b")
+            axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=letters, color="#b2182b")
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
@@ -225,7 +228,8 @@ def diagram(
         axes.plot([start, start, end], [low, over, over], color="#b2182b")
         axes.annotate("", (end, high), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
         axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=9, color="#b2182b")
-    words = "height: side of the picture; width: channels; thin bar: a vector"
+    vectors = "; thin bar: a vector" if any(len(size) < 3 for size in shapes.values()) else ""
+    words = f"height: side of the picture; width: channels{vectors}"
     lowest = -top / 2 - (3.4 if weights else 2.2)
     axes.text(-0.4, lowest, words, va="top", fontsize=9, color="#666666")
     axes.set(xlim=(-0.5, x - 0.3), ylim=(lowest - 1.2, top / 2 + 2))
@@ -337,7 +341,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
 
     It is an animated PNG; its last frame stays longest. Viewers that do not animate show the first one.
     """
-    sheets, font = [], PIL.ImageFont.load_default(size=14)
+    sheets, font = [], _font(14)
     for caption, images in frames.items():
         row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
         if holes is not None:
@@ -358,6 +362,11 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
     alt = f"An animation: {', '.join(frames)}"
     width = max(1, 600 // drawn[0].width) * drawn[0].width
     display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
+
+
+def _font(size: int):
+    """The letters of matplotlib's figures, for pictures that are drawn without it."""
+    return PIL.ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
 
 def _edges(holes: np.ndarray) -> np.ndarray:
@@ -441,6 +450,31 @@ def curves(
     ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
     ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
     _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
+
+
+@contextlib.contextmanager
+def until(guess):
+    """What is shown inside stands behind a click as long as the ``guess`` is None, or one in a dict of guesses: so a
+    stored notebook does not give the answer away. Where nobody clicks (in a terminal), all is shown.
+    """
+    made = guess.values() if isinstance(guess, dict) else [guess]
+    if get_ipython() is None or all(one is not None for one in made):
+        yield
+        return
+    with capture_output() as caught:
+        yield
+    pages, words = [f"<pre>{html.escape(caught.stdout)}</pre>"] if caught.stdout else [], [caught.stdout]
+    for output in caught.outputs:
+        kind = next((kind for kind in output.data if kind.startswith("image/")), None)
+        if kind:
+            size = output.metadata.get(kind, {})
+            alt, data = html.escape(size.get("alt", ""), quote=True), output.data[kind].replace("\n", "")
+            pages.append(f'<img alt="{alt}" width="{size.get("width", "")}" src="data:{kind};base64,{data}">')
+        else:
+            pages.append(output.data.get("text/html") or f"<pre>{html.escape(output.data['text/plain'])}</pre>")
+            words.append(output.data["text/plain"] + "\n")
+    page = f"<details><summary>The answer (first write your guess, then click)</summary>{''.join(pages)}</details>"
+    display({"text/html": page, "text/plain": "".join(words).rstrip()}, raw=True)
 
 
 def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", zoom: float = 1) -> None:
@@ -527,7 +561,7 @@ def teaser(
     size = pictures[next(iter(pictures))].shape[-2:]
     zoom = max(1, height // size[0])
     sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 20), "white")
-    pen, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=14)
+    pen, font = PIL.ImageDraw.Draw(sheet), _font(14)
     for i, (label, picture) in enumerate(pictures.items()):
         array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0)
         tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)

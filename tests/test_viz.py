@@ -4,11 +4,13 @@ import io
 import re
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import LineCollection
+from nbclient import NotebookClient
 from PIL import Image
 
 from inpaintkit import fills, masking, viz
@@ -204,3 +206,19 @@ def test_a_teaser_is_a_row_of_large_pictures(tmp_path):
     yellow = np.argwhere((framed[..., 0] > 150) & (framed[..., 2] < 120))
     assert np.abs(yellow.min(0) - (60, 30)).max() <= 2
     assert np.abs(yellow.max(0) - (120, 90)).max() <= 2
+
+
+@pytest.mark.slow
+def test_what_answers_a_prediction_stands_behind_a_click_until_it_is_made():
+    source = """import torch
+from inpaintkit import viz
+with viz.until(GUESS):
+    print("1 < 2")
+    viz.curves({"a": ([1, 2], [3, 4])}, "x", "y")"""
+    cells = [nbformat.v4.new_code_cell(source.replace("GUESS", guess)) for guess in ("None", "{'a': 1, 'b': 2}")]
+    page = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(page).execute()
+    (covered,), (words, figure) = (cell.outputs for cell in page.cells)
+    assert re.search("<details>.*1 &lt; 2.*<img alt=.y against x.*base64,", covered.data["text/html"], re.DOTALL)
+    assert words.text == "1 < 2\n"
+    assert "image/png" in figure.data

@@ -14,13 +14,15 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
+CLOSED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # the long list of settings, in Jupyter and on Colab
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def clean(notebook) -> None:
     for number, cell in enumerate(notebook.cells, 1):
         cell["id"] = f"cell-{number:02}"
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = ({"tags": tags} if tags else {}) | (CLOSED if "parameters" in tags else {})
         if cell.cell_type == "code":
             kept = []
             for output in cell.outputs:
