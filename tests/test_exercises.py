@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from inpaintkit import evaluate, fills, masking, metrics
-from inpaintkit.apps.exercises import guessed, notebook_00, notebook_01, notebook_02, notebook_03, notebook_04
+from inpaintkit.apps.exercises import (
+    costliest,
+    guessed,
+    notebook_00,
+    notebook_01,
+    notebook_02,
+    notebook_03,
+    notebook_04,
+)
 from inpaintkit.experiments import records
 from inpaintkit.experiments.answers import Worth
 from inpaintkit.experiments.records import Interval
@@ -762,7 +770,7 @@ def test_the_costliest_change_is_graded_only_as_far_as_seeds_agree():
         return Worth("", "", Interval(sum(seeds) / 3, 0.0, 1.0, 9), "higher", seeds)
 
     effects = {"a": worth(1.0, 1.0, 4.0), "b": worth(2.0, 1.0, 1.0), "c": worth(0.5, 0.5, 0.5)}
-    ends = {guess: notebook_04.costliest(guess, effects).split(": ")[-1] for guess in effects}
+    ends = {guess: costliest(guess, effects).split(": ")[-1] for guess in effects}
     assert ends == {"a": "right", "b": "right", "c": "not this one"}
 
 

@@ -164,6 +164,13 @@ def test_a_paired_interval_is_as_narrow_as_the_differences_and_needs_the_same_pi
     assert records.paired([], [hard]) is None
 
 
+def test_the_difference_of_other_pictures_has_the_sign_of_their_means():
+    low, high = np.array([1.0, 2.0, 3.0]), np.array([5.0, 6.0, 7.0, 6.0])
+    found = records.unpaired(low, high)
+    assert (found.mean, found.n) == (-4, 7)
+    assert found.low < -4 < found.high < 0
+
+
 @pytest.mark.parametrize(
     ("base", "wide", "expected"),
     [

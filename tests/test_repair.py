@@ -536,7 +536,9 @@ def test_a_folder_that_is_repaired_again_keeps_what_would_become_the_same(album)
         (album / "photos" / name).unlink()
     again = lambda *given, **options: [*run_all(album, *given, **options).values()]  # noqa: E731
     assert again() == ["repaired", "repaired"]
+    written = {path: path.stat().st_mtime_ns for path in (album / "new/out").iterdir()}
     assert again() == ["kept", "kept"]
+    assert {path: path.stat().st_mtime_ns for path in written} == written, "what is kept is not written again"
     Image.fromarray(HOLES["one"]).save(album / "masks/a.png")
     assert again() == ["repaired", "kept"]
     assert again(dilate=1) == ["repaired", "repaired"]

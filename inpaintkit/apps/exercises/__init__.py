@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from inpaintkit.contracts import Filler, Recipe
+from inpaintkit.experiments.answers import Worth
 
 OPEN = "not answered yet: replace the ... or the None, and run this cell again."
 
@@ -40,6 +41,14 @@ def guessed(guess: float | str | None, measured: float | str, factor: float = 1.
     right = f"close (within {100 * (factor - 1):.0f} %)" if factor > 1 else "right"
     verdict = right if close else "too high" if guess > measured else "too low"
     return f"your guess {guess:g}, measured {measured:.3g}: {verdict}"
+
+
+def costliest(guess: str | None, effects: dict[str, Worth]) -> str:
+    """Which change raises the error most? What not every seed tells apart from the largest is right, too."""
+    top = max(effects, key=lambda name: effects[name].row[0])
+    pairs = {name: zip(effects[top].seeds, effect.seeds, strict=False) for name, effect in effects.items()}
+    level = [name for name, both in pairs.items() if not all(a > b for a, b in both)]
+    return guessed(guess, guess if guess in level else top)
 
 
 def solved(verdict: str) -> bool:

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from inpaintkit import data, fills, masking, metrics, runtime
-from inpaintkit.apps.exercises import Own, check, guessed, solved, train_with
+from inpaintkit.apps.exercises import Own, check, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
 from inpaintkit.experiments import run
-from inpaintkit.experiments.answers import Worth
 from inpaintkit.papers import ssrgan
 
 
@@ -459,14 +458,6 @@ def reach(filler: Filler) -> int:
     drawn = net(masked, lost)[..., middle, middle].sum()
     (changed,) = torch.autograd.grad(drawn, masked)
     return int((changed.abs().sum((0, 1, 2)).nonzero() - middle).abs().max())
-
-
-def costliest(guess: str | None, effects: dict[str, Worth]) -> str:
-    """Which change raises the NMSE most? What not every seed tells apart from the largest is right, too."""
-    top = max(effects, key=lambda name: effects[name].row[0])
-    pairs = {name: zip(effects[top].seeds, effect.seeds, strict=False) for name, effect in effects.items()}
-    level = [name for name, both in pairs.items() if not all(a > b for a, b in both)]
-    return guessed(guess, guess if guess in level else top)
 
 
 def place(filler: Filler, image: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor) -> str:
