@@ -222,3 +222,11 @@ with viz.until(GUESS):
     assert re.search("<details>.*1 &lt; 2.*<img alt=.y against x.*base64,", covered.data["text/html"], re.DOTALL)
     assert words.text == "1 < 2\n"
     assert "image/png" in figure.data
+
+
+def test_holes_of_single_pixels_are_not_framed_if_not_wanted(shown):
+    grey, mask = torch.full((1, 3, 32, 32), 0.5), masking.square(1, 32, 8, "centre")
+    for frames in (True, False):
+        viz.compare({"filled": grey}, grey, mask, frames=frames)
+    yellow = [np.array(Image.open(io.BytesIO(figure.data)).convert("RGB")).astype(int) for figure in shown]
+    assert [bool((x[..., 0] - x[..., 2] > 80).any()) for x in yellow] == [True, False]
