@@ -446,10 +446,3 @@ def mean_errors(cfg, images, networks: list[Filler], device: torch.device | str)
         scored = [*known, *evaluate.score(networks, pictures, holes, ("hole_mse",), cfg.fill)]
         means[part] = {one.label: one.scores["hole_mse"].mean().item() for one in scored if not one.note}
     return means
-
-
-def lower_fills(means: dict[str, float], network: str) -> str:
-    """How many classic fills have a lower mean error than a network; other networks do not count."""
-    classic = [fills.label(name) for name in context_encoder.PAPER.fills if name != "nothing"]
-    known = [means[label] for label in classic if label in means]
-    return f"{sum(one < means[network] for one in known)} of {len(known)} classic fills have a lower error"
