@@ -5,8 +5,10 @@ import inspect
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 
@@ -184,8 +186,24 @@ def test_the_figures_of_the_first_notebook_show_what_its_text_says():
 
     hole = masking.square(1, 32, 8, (0.5, 0.25))[0]
     row, series, (left, right) = notebook_00.through({"a": torch.rand(3, 32, 32)}, hole, margin=10)
-    assert hole[0, row].nonzero().flatten().tolist() == list(range(round(left + 0.5), round(right + 0.5)))
+    hidden = hole[0, row].nonzero().flatten().tolist()
+    assert (left, right) == (hidden[0] - 0.5, hidden[-1] + 0.5), "the band ends between two pixels"
     assert [len(values) for values in series["a"]] == [22, 22]  # 4 columns to the left, 8, and 10
+
+
+def test_a_code_moves_by_a_share_of_its_length():
+    pixels = SimpleNamespace(encode=lambda x: (x.flatten(1), None))  # the code is the picture itself
+    moves = notebook_02.code_moves(pixels, torch.full((2, 1, 52, 52), 0.5), 21)
+    assert list(moves.values()) == pytest.approx([21 / 52] * 3)
+
+
+def test_the_worst_narrow_run_is_named_with_its_living_channels():
+    rows = [(run, "channels alive, fewest of 3", alive, "", "") for run, alive in (("a", 1), ("b", 3))]
+    rows += [(run, "hole_mse", error, "test", "autoencoder") for run, error in (("a", 0.01), ("b", 0.03), ("c", 0.09))]
+    scores = pd.DataFrame(rows, columns=["run", "score", "mean", "part", "filler"])
+    said = notebook_01.dead_channels(SimpleNamespace(scores=scores, paper=autoencoder.PAPER))
+    assert said.startswith("recorded: 1 of 2 runs")
+    assert said.endswith("3 of 3 alive")
 
 
 def test_a_correct_function_is_used_and_an_open_one_is_not(capsys):
@@ -443,6 +461,8 @@ def test_a_score_sees_its_window_and_hard_cases_are_filled_and_scored():
     means, shown = notebook_03.fill_cases(cases, fills.fills("mean"), "white")
     assert shown["filled"].keys() == {"masked", "mean of known pixels"}
     assert shown["truth"].shape == (2, 3, 64, 64)
+    known = ~shown["mask"].expand(-1, 3, -1, -1)
+    assert all(torch.equal(x[known], shown["truth"][known]) for x in shown["filled"].values()), "of the same pictures"
     assert all(0 < mean["mean of known pixels"] < 0.2 for mean in means.values())
 
 

@@ -274,6 +274,8 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     recorded, empty = records.collect(toy.PAPER, folders), records.Records(toy.PAPER)
     assert [(c.text, c.verdict) for c in answers.claims(recorded)] == [(c["text"], c["verdict"]) for c in claims]
     assert {claim.verdict for claim in answers.claims(empty)} == {"not tested"}
+    assert answers.claims(recorded, "lines") == answers.claims(recorded)
+    assert answers.claims(recorded, "another") == []
     asked = questions.questions(toy.PAPER)["lines"]
     one = answers.variants(recorded, asked)[0]
     assert answers.compare(recorded, one, one, fillers=("", "mean")).n == 40, "both seeds' own pictures"

@@ -220,6 +220,22 @@ def test_what_a_fill_scored_is_kept_for_the_same_pictures_and_holes_only(tmp_pat
         assert again[-1].mean("hole_mse") == scored[-1]
 
 
+def test_networks_stand_beside_the_fills_of_their_work_and_what_cannot_is_left_out(tmp_path, monkeypatch):
+    class Refuses(fills.Box):
+        id = "refuses"
+
+        def accepts(self, shape, mask):
+            return "takes no hole"
+
+    monkeypatch.setenv("INPAINTKIT_RUNS", str(tmp_path))
+    image = data.open("photographs", size=32, n_train=8, n_test=4).test.float() / 255
+    mask = masking.square(4, 32, 8, "centre")
+    beside = lambda *given: run.beside_fills(toy.PAPER, image, mask, *given)  # noqa: E731
+    assert [row.filler for row in beside([Refuses(), *fills.fills("telea")])] == [*toy.PAPER.fills, "telea"]
+    black, white = (beside([fills.Nothing()], ["hole_mse"], fill)[-1].mean("hole_mse") for fill in ("", "white"))
+    assert black == beside([])[0].mean("hole_mse") != white, "black is what the work leaves in its holes"
+
+
 def test_what_a_work_measures_besides_stands_in_its_record(tmp_path):
     class Measured(toy.Toy):
         def measure(self, modules, cfg, image, mask):

@@ -287,10 +287,12 @@ class Verdict:
     why: str
 
 
-def claims(recorded: Records) -> list[Verdict]:
-    """Every claim of a work, tested. Raises ValueError for an entry that is no claim."""
+def claims(recorded: Records, question: str = "") -> list[Verdict]:
+    """Every claim of a work, or those about a ``question``, tested. Raises ValueError for an entry that is no claim."""
     found = []
     for entry in questions.table(recorded.paper).get("claims", []):
+        if question and entry.get("question") != question:
+            continue
         kind = next((key for key in TESTS if key in entry), None)
         if kind is None or not {"text", "verdict"} <= entry.keys():
             raise ValueError(f"a claim of {recorded.paper.id} needs text, verdict, and {' or '.join(TESTS)}: {entry}.")

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import zipfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,23 @@ def reference(paper: Paper, image: torch.Tensor, mask: torch.Tensor, pictures: s
         if not one.note:
             runtime.write_arrays(path, {k: v.cpu().numpy() for k, v in one.scores.items()})
     return scored
+
+
+def beside_fills(
+    paper: Paper,
+    image: torch.Tensor,
+    mask: torch.Tensor,
+    fillers: Sequence[Filler],
+    scores: Sequence[str] = (),
+    fill: str = "",
+) -> list[evaluate.Scored]:
+    """The `reference` of a work and other fillers on the same pictures and holes; what cannot take them is left out.
+
+    ``fill`` is what the others find in a hole, by default what the work's ``untouched`` says.
+    """
+    rows = reference(paper, image, mask, runtime.fingerprint(image))
+    rows += evaluate.score(fillers, image, mask, scores or paper.scores, fill or paper.untouched)
+    return [row for row in rows if not row.note]
 
 
 def save_weights(out: Path, paper: Paper, cfg: Training, modules: nn.ModuleDict, images: data.Images) -> Path:

@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebook 00."""
+"""Checks of the exercises of notebook 00, and what its cells call: striped pictures, SSIM's factors, its record."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebook 01."""
+"""Checks of the exercises of notebook 01, and what its cells call: rows of tables, holes, layers by name."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, masking, metrics, runtime
+from inpaintkit import data, evaluate, masking, metrics
 from inpaintkit.apps.exercises import check, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
 from inpaintkit.experiments import answers, questions, records, run
@@ -35,9 +35,7 @@ def pixel_models(steps: int, seed: int) -> list[Filler]:
 
 def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.Scored]:
     """The classic fills and ``fillers`` on the parameters' hole; what cannot take it is left out."""
-    holes = own_holes(cfg, pictures)
-    rows = run.reference(PAPER, pictures, holes, runtime.fingerprint(pictures))  # computed once, kept
-    return [row for row in rows + evaluate.score(fillers, pictures, holes, PAPER.scores) if not row.note]
+    return run.beside_fills(PAPER, pictures, own_holes(cfg, pictures), fillers)
 
 
 def three_of(cfg, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

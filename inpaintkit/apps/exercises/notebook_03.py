@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebook 03, and what uses the student's answers."""
+"""Checks of the exercises of notebook 03, and what its cells call: the toy game, figures, rows of tables."""
 
 import copy
 import math
@@ -442,7 +442,9 @@ def mean_errors(cfg, images, networks: list[Filler], device: torch.device | str)
     paper, means = context_encoder.PAPER, {}
     for part, pictures in run.open_parts(paper, images, device, ("test", "unseen", "train")):
         holes = next(iter(paper.test_holes(cfg, len(pictures)).values())).to(device)
-        known = [] if part == "train" else run.reference(paper, pictures, holes, runtime.fingerprint(pictures))
-        scored = [*known, *evaluate.score(networks, pictures, holes, ("hole_mse",), cfg.fill)]
-        means[part] = {one.label: one.scores["hole_mse"].mean().item() for one in scored if not one.note}
+        if part == "train":
+            scored = [x for x in evaluate.score(networks, pictures, holes, ("hole_mse",), cfg.fill) if not x.note]
+        else:
+            scored = run.beside_fills(paper, pictures, holes, networks, ("hole_mse",), cfg.fill)
+        means[part] = {one.label: one.scores["hole_mse"].mean().item() for one in scored}
     return means

@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebook 04."""
+"""Checks of the exercises of notebook 04, and what its cells call."""
 
 import copy
 import math
