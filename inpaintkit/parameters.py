@@ -135,17 +135,19 @@ class Common(BaseModel):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        """What was chosen or differs from the paper's profile, as a table; all of it on a click."""
+        """What was chosen, in a line; what differs from the paper's profile, and all of it, as tables on a click."""
 
-        def table(rows):
+        def table(words, rows):
             lines = [("parameter", "value", "from", "paper's profile"), *rows]
             cells = ["".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in line) for line in lines]
-            return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
+            page = f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
+            return f"<details><summary>{words}</summary>{page}</details>"
 
-        rows = self.rows()
-        always = ("profile", "reading", "dataset", "seed")
-        told = [row for row in rows if row[0] in always or row[2] == "given" or row[3]]
-        return f"{table(told)}<details><summary>all {len(rows)} parameters</summary>{table(rows)}</details>"
+        rows, always = self.rows(), ("profile", "reading", "dataset", "seed")
+        line = ", ".join(f"{html.escape(row[0])}: <b>{html.escape(row[1])}</b>" for row in rows if row[0] in always)
+        told = [row for row in rows if (row[2] == "given" or row[3]) and row[0] not in always]
+        told = table(f"{len(told)} were given or differ from the paper's profile", told) if told else ""
+        return f"{line}{told}{table(f'all {len(rows)} parameters', rows)}"
 
 
 class Training(Common):

@@ -4,6 +4,7 @@ import contextlib
 import html
 import inspect
 import io
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,18 +17,19 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import torch
 from IPython import get_ipython
-from IPython.display import Image, Markdown, display
+from IPython.display import Code, Image, Markdown, display
 from IPython.utils.capture import capture_output
 from matplotlib import font_manager
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from pandas.io.formats.style import Styler
+from scipy.spatial import cKDTree
 
 from inpaintkit import evaluate, masking, metrics, runtime
 
-DPI = 80  # with JPEG for photographs, keeps a notebook with ten figures below 500 KB
-ZOOM, WIDEST = 1.5, 820  # a grid of small pictures is shown larger than it is stored; the stored width, in pixels
+DPI, WIDEST = 80, 820  # figures are laid out on a page of so many pixels, 80 to an inch
+ZOOM = {"chart": 1.2, "pictures": 1.5}  # and shown larger
 FRAME = "#ffd400"  # of a hole: seen on faces as on photographs
 COLOURS = {  # one for each method, in every figure; the networks share theirs, darker with shipped weights
     "do nothing": "#c7c7c7",
@@ -75,6 +77,13 @@ def grid(
     """
     if not rows:
         return
+    figure, zoom = _sheet(rows, titles, holes, notes)
+    told = "; ".join(filter(None, rows)) + (f"; columns: {', '.join(titles)}" if titles else "")
+    _show(figure, f"Rows of pictures, from the top: {told}", save, "pictures", zoom)
+
+
+def _sheet(rows, titles, holes, notes):
+    """The figure of `grid`, and how much it is enlarged on the page."""
     shown = []
     for images in rows.values():
         array = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
@@ -100,8 +109,7 @@ def grid(
     axes.set_xticks([(i + 0.5) * width for i in range(n)] if titles else [], above)
     axes.tick_params(length=0, labelsize=10, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    told = "; ".join(rows) + (f"; columns: {', '.join(titles)}" if titles else "")
-    _show(figure, f"Rows of pictures, from the top: {told}", save, "jpeg", ZOOM if zoom > 1 else 1)
+    return figure, ZOOM["pictures"] if zoom > 1 else 1
 
 
 def compare(
@@ -175,7 +183,7 @@ def equation(*terms: str | tuple[str, torch.Tensor]):
         array = picture.reshape(-1, *picture.shape[-2:]).expand(3, -1, -1).permute(1, 2, 0).numpy()
         axes.imshow(array, interpolation="nearest")
     words = " ".join(term if isinstance(term, str) else term[0] for term in terms)
-    _show(figure, f"{len(pictures)} pictures as an equation: {words}", kind="jpeg", zoom=ZOOM)
+    _show(figure, f"{len(pictures)} pictures as an equation: {words}", kind="pictures")
 
 
 def trace(layers: dict[str, Callable], x: torch.Tensor) -> dict[str, tuple[int, ...]]:
@@ -195,18 +203,22 @@ def diagram(
     weights: dict[str, str] | None = None,
     highlight: Iterable[str] = (),
     skip: tuple[str, str] | None = None,
+    side: int | None = None,
 ):
     """A network as boxes, one per tensor: {label: (C, H, W), (numbers,) or (how many, numbers)}, as `trace` returns.
 
     A box is as high as its picture; its width grows with its channels, ten times as many for one step. Vectors are
     narrow bars of one height.
     ``weights`` {label: how many} stand below the layers that have them; ``highlight`` colours the bottleneck, say; a
-    ``skip`` connection goes over the boxes from one label to another, to which it is added.
+    ``skip`` connection goes over the boxes from one label to another, to which it is added. Diagrams with one ``side``,
+    that of the largest picture, have the same scale.
     """
-    figure, axes = plt.subplots(figsize=(max(WIDEST, 80 * len(shapes)) / DPI, 3), dpi=DPI)
+    longest = max(len("x".join(map(str, size))) for size in shapes.values())
+    each = max(70, 9 * longest)  # pixels, so that letters of one size do not touch
+    figure, axes = plt.subplots(figsize=(each * max(6, len(shapes)) / DPI, 3), dpi=DPI)
     top = 8.0  # of the highest picture
-    scale = top / max(size[1] for size in shapes.values() if len(size) == 3)
-    x, middles, letters = 0.0, {}, 10 if len(shapes) < 12 else 8.5  # labels of neighbours must not touch
+    scale = top / (side or max(size[1] for size in shapes.values() if len(size) == 3))
+    x, behind, letters = 0.0, {}, 8.5
     for label, size in shapes.items():
         width, height = (0.12 + 0.33 * np.log10(size[0]), size[1] * scale) if len(size) == 3 else (0.12, top / 3)
         stacked, colour = size[0] if len(size) == 2 else 1, "#f4a582" if label in highlight else "#92c5de"
@@ -214,27 +226,28 @@ def diagram(
             bottom = (i - stacked / 2) * (height + 0.5) + 0.25
             axes.add_patch(plt.Rectangle((x, bottom), width, height, facecolor=colour, edgecolor="#333333"))
         middle, words = x + width / 2, "x".join(map(str, size))
-        middles[label] = (middle, height / 2)
-        axes.text(middle, top / 2 + 0.5, label, ha="center", va="bottom", fontsize=letters)
+        behind[label] = x + width + 0.37  # the middle of its arrow
+        axes.text(middle, top / 2 + 0.5, textwrap.fill(label, 10), ha="center", va="bottom", fontsize=letters)
         axes.text(middle, -top / 2 - 0.5, words, ha="center", va="top", fontsize=letters)
         if weights and label in weights:
             axes.text(middle, -top / 2 - 2, weights[label], ha="center", va="top", fontsize=letters, color="#b2182b")
         x += width + 0.75
         axes.annotate("", (x - 0.1, 0), (x - 0.65, 0), arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.texts[-1].remove()  # no arrow after the last box
-    if skip:
-        (start, low), (end, high) = (middles[label] for label in skip)
-        over = max(low, high) + 1.2
-        axes.plot([start, start, end], [low, over, over], color="#b2182b")
-        axes.annotate("", (end, high), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
+    if skip:  # from behind the one box to behind the other, above the words
+        start, end = (behind[label] for label in skip)
+        over = top / 2 + 0.8 + 1.1 * max(textwrap.fill(label, 10).count("\n") + 1 for label in shapes)
+        axes.plot([start, start, end], [0, over, over], color="#b2182b")
+        axes.annotate("", (end, 0), (end, over), arrowprops={"arrowstyle": "->", "color": "#b2182b"})
         axes.text((start + end) / 2, over + 0.2, "added (skip)", ha="center", va="bottom", fontsize=9, color="#b2182b")
     vectors = "; thin bar: a vector" if any(len(size) < 3 for size in shapes.values()) else ""
-    words = f"height: side of the picture; width: channels{vectors}"
+    words = f"height: side of the picture; width: channels, on a logarithmic scale{vectors}"
     lowest = -top / 2 - (3.4 if weights else 2.2)
     axes.text(-0.4, lowest, words, va="top", fontsize=9, color="#666666")
-    axes.set(xlim=(-0.5, x - 0.3), ylim=(lowest - 1.2, top / 2 + 2))
+    axes.set(xlim=(-0.5, x - 0.3), ylim=(lowest - 1.2, top / 2 + (4 if skip else 2)))
     axes.axis("off")
-    _show(figure, "A network as boxes: " + ", ".join(f"{label} {shape}" for label, shape in shapes.items()))
+    words = ", ".join(f"{label} {shape}" for label, shape in shapes.items())
+    _show(figure, f"A network as boxes: {words}", zoom=1.4)
 
 
 def flow(
@@ -279,32 +292,30 @@ def flow(
 def intervals(rows: dict[str, tuple], xlabel: str):
     """Differences with their 95 % intervals, the largest first: {label: (mean, low, high, verdict, of each seed)}.
 
-    Red is higher than 0, blue lower, grey anything else; crosses are seeds. What would make all other rows too small to
-    be seen stands at the edge as an arrow: its number says how large it is.
+    Red is higher than 0, blue lower, grey anything else. The interval is one over pictures, for the mean of the seeds:
+    trainings spread more widely.
     """
     order = sorted(rows.items(), key=lambda row: np.nan_to_num(row[1][0], nan=-np.inf), reverse=True)
-    ends = sorted(np.abs(row[:3]).max() for _, row in order if not np.isnan(row[0]))
-    reach, farther = 1.25 * min(ends[-1], 5 * ends[len(ends) // 2]), False
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.36 * len(rows)), dpi=DPI)
     for i, (_, (mean, low, high, verdict, seeds)) in enumerate(order):
         colour = {"higher": "#b2182b", "lower": "#2166ac"}.get(verdict, "#555555")
-        axes.barh(i, np.clip(mean, -reach, reach), height=0.55, color=colour, alpha=0.3)
+        axes.barh(i, mean, height=0.55, color=colour, alpha=0.3)
         axes.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, markersize=5, capsize=4)
-        for seed in seeds:
-            marker = "x" if abs(seed) <= reach else ">" if seed > 0 else "<"
-            farther |= marker != "x"
-            axes.plot(np.clip(seed, -0.98 * reach, 0.98 * reach), i, marker, color="black", markersize=5, zorder=3)
+        axes.plot(seeds, [i] * len(seeds), "x", color="black", markersize=5, zorder=3)
         words = verdict if np.isnan(mean) else f"{round(mean, 4) + 0.0:+.4f} {verdict}"
         axes.annotate(words, (1.02, i), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), _plain(label for label, _ in order))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(_plain_number)
-    lowest = min(min(row[1], *row[4], 0) for _, row in order if not np.isnan(row[0]))
-    left = -min(reach, max(1.25 * -lowest, 0.06 * reach))
-    note = "crosses: seeds; arrows: farther away" if farther else "crosses: seeds"
-    axes.set(xlabel=f"{xlabel} ({note})", ylim=(len(rows) - 0.5, -0.5), xlim=(left, reach))
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axes.grid(alpha=0.3, axis="x")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    grey, black = {"color": "#555555", "markersize": 5}, {"color": "black", "markersize": 5, "linestyle": ""}
+    key = [axes.plot([], [], "o-", **grey, label="mean, and its 95 % interval over test pictures")[0]]
+    key += [axes.plot([], [], "x", **black, label="each training (seed)")[0]]
+    axes.legend(handles=key, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncol=2, frameon=False)
     _show(figure, f"{xlabel}, with intervals: " + ", ".join(f"{label} {row[0]:+.4f}" for label, row in order))
 
 
@@ -313,7 +324,7 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
 
     On a logarithmic axis, dots below a thousandth of the median stand at its left end, as arrows.
     """
-    figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * len(values)), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(7, 0.7 + 0.42 * len(values)), dpi=DPI)
     arrays = {label: np.asarray(torch.as_tensor(one).cpu(), dtype=float) for label, one in values.items()}
     least = np.median(np.concatenate(list(arrays.values()))) / 1000 if log else -np.inf
     for row, (label, array) in enumerate(arrays.items()):
@@ -331,6 +342,8 @@ def strips(values: dict[str, torch.Tensor], xlabel: str, log: bool = True):
         axes.axvline(0, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis="x")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
     means = [f"{label} {array.mean():.4g}" for label, array in arrays.items()]
     _show(figure, f"{xlabel} of every picture, with means: {'; '.join(means)}")
 
@@ -341,7 +354,7 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
 
     It is an animated PNG; its last frame stays longest. Viewers that do not animate show the first one.
     """
-    sheets, font = [], _font(14)
+    sheets, font, high = [], _font(17), 24
     for caption, images in frames.items():
         row = images.detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
         if holes is not None:
@@ -350,18 +363,17 @@ def animation(frames: dict[str, torch.Tensor], seconds: float = 0.7, holes: torc
         row = torch.nn.functional.pad(row, (1, 1, 1, 1), value=1.0).permute(2, 0, 3, 1).flatten(1, 2)
         zoom = max(1, 600 // row.shape[1])
         row = row.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
-        sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + 20), "white")
-        sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, 20))
+        sheet = PIL.Image.new("RGB", (row.shape[1], row.shape[0] + high), "white")
+        sheet.paste(PIL.Image.fromarray((row * 255).round().byte().numpy()), (0, high))
         PIL.ImageDraw.Draw(sheet).text((2, 1), caption, fill="black", font=font)
         sheets.append(sheet)
-    every = PIL.Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets]))
-    palette = every.quantize(128)  # one for all: what does not change has the same numbers
-    drawn = [sheet.quantize(dither=PIL.Image.Dither.NONE, palette=palette) for sheet in sheets]
+    every = _with_colours(PIL.Image.fromarray(np.concatenate([np.asarray(sheet) for sheet in sheets])), 128)
+    high = sheets[0].height  # colours are chosen for all together: what does not change has the same numbers
+    drawn = [every.crop((0, i * high, every.width, (i + 1) * high)) for i in range(len(sheets))]
     buffer, pause = io.BytesIO(), [round(1000 * seconds)] * (len(frames) - 1) + [2500]
     drawn[0].save(buffer, "PNG", save_all=True, append_images=drawn[1:], duration=pause, loop=0, optimize=True)
     alt = f"An animation: {', '.join(frames)}"
-    width = max(1, 600 // drawn[0].width) * drawn[0].width
-    display(Image(buffer.getvalue(), format="png", width=width, metadata={"alt": alt}))
+    display(Image(buffer.getvalue(), format="png", metadata={"alt": alt}))
 
 
 def _font(size: int):
@@ -416,7 +428,7 @@ def curves(
     """
     if not series:
         return
-    figure, axes = plt.subplots(figsize=(6.5, 3.2), dpi=DPI)
+    figure, axes = plt.subplots(figsize=(7.4, 3.4), dpi=DPI)
     drawn = {}
     for label, (x, y, *spread) in series.items():
         marker = "o" if len(x) < 20 else None
@@ -446,7 +458,8 @@ def curves(
     if "x" not in log and all(float(value).is_integer() for x, *_ in series.values() for value in x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     ends = [f"{label}, {[*y][-1]:.3g} at the end" if len(y) else label for label, (_, y, *_) in series.items()]
     ends += [f"{label}, {y:.3g} throughout" for label, y in (levels or {}).items()]
     _show(figure, f"{ylabel} against {xlabel}: {'; '.join(ends)}", save)
@@ -477,23 +490,48 @@ def until(guess):
     display({"text/html": page, "text/plain": "".join(words).rstrip()}, raw=True)
 
 
-def _show(figure, alt: str, save: str | Path | None = None, kind: str = "png", zoom: float = 1) -> None:
-    """Shows a figure, photographs as JPEG and curves as PNG with few colours (small files), and writes it if asked."""
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", bbox_inches="tight", dpi=DPI)
+def encode(figure, kind: str, zoom: float | None = None, form: str = "") -> tuple[bytes, str]:
+    """A figure of matplotlib as a file with few bytes: its content, and its ``form``, "png" or "jpeg". ``kind`` is
+    "chart" or "pictures"; the figure is closed.
+
+    It has as many pixels as the page shows. A PNG of few colours keeps the edges of enlarged pixels and of letters, and
+    is as small as a JPEG. Photographs with many pixels become a JPEG, if no ``form`` is asked for.
+    """
+    drawn, files = io.BytesIO(), {"png": io.BytesIO(), "jpeg": io.BytesIO()}
+    figure.savefig(drawn, format="png", bbox_inches="tight", dpi=DPI * (zoom or ZOOM[kind]))
     plt.close(figure)
     picture = PIL.Image.open(drawn).convert("RGB")
-    if kind == "jpeg":
-        picture.save(buffer, "JPEG", quality=40, optimize=True)
-    else:
-        picture.quantize(128, method=PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
-            buffer, "PNG", optimize=True
-        )
+    _with_colours(picture, 128 if kind == "pictures" else 48).save(files["png"], "PNG", optimize=True)
+    if kind == "pictures":
+        picture.save(files["jpeg"], "JPEG", quality=50, optimize=True, progressive=True)
+    sizes = {name: file.tell() for name, file in files.items()}
+    form = form or ("jpeg" if 0 < sizes["jpeg"] < 0.7 * sizes["png"] else "png")
+    return files[form].getvalue(), form
+
+
+def _with_colours(picture: PIL.Image.Image, colours: int) -> PIL.Image.Image:
+    """A picture in the colours that fit it best; black, white and the colour of frames stay exact."""
+    if np.ptp(np.asarray(picture), -1).mean() < 2:
+        colours //= 2  # greys
+    exact = [(0, 0, 0), (255, 255, 255), tuple(round(255 * part) for part in to_rgb(FRAME))]
+    found = picture.quantize(colours - len(exact), kmeans=1).getpalette()
+    palette = np.array([*exact, *np.reshape(found, (-1, 3))], dtype=np.uint8)
+    packed = np.asarray(picture) @ np.array([65536, 256, 1])
+    seen, places = np.unique(packed, return_inverse=True)
+    nearest = cKDTree(palette).query(np.stack([seen >> 16, seen >> 8 & 255, seen & 255], 1))[1]  # Pillow's is not exact
+    few = PIL.Image.fromarray(nearest.astype(np.uint8)[places].reshape(packed.shape))
+    few.putpalette(palette.ravel().tolist())
+    return few
+
+
+def _show(figure, alt: str, save: str | Path | None = None, kind: str = "chart", zoom: float | None = None) -> None:
+    """Shows a figure, and writes it as a PNG if asked."""
+    content, form = encode(figure, kind, zoom, "png" if save else "")
     if save is None or get_ipython() is not None:  # in a terminal a saved figure is enough
-        display(Image(buffer.getvalue(), format=kind, width=round(zoom * picture.width), metadata={"alt": alt}))
+        display(Image(content, format=form, metadata={"alt": alt}))
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
-        Path(save).write_bytes(buffer.getvalue())
+        Path(save).write_bytes(content)
 
 
 class Table:
@@ -525,14 +563,13 @@ class Table:
             self.cells.iloc[:, 0] += marks
 
     def _repr_html_(self) -> str:
-        # Bold by tags, and an id that says only which columns hold words: GitHub removes styles, and a page has many
-        # tables, whose styles must not reach each other.
+        # Bold by tags, and a style in every cell: GitHub removes styles, and Jupyter those of a notebook of others.
         cells = self.cells.map(html.escape)
         cells = cells.where(~self.bold, "<b>" + cells + "</b>")
-        styles = [{"selector": "th, td", "props": "text-align: right"}]
-        styles += [{"selector": f".col{i}", "props": "text-align: left"} for i, words in enumerate(self.words) if words]
-        styler = Styler(cells, uuid="columns-" + "".join("rl"[words] for words in self.words), cell_ids=False)
-        page = styler.hide(axis="index").format_index(escape="html", axis=1).set_table_styles(styles).to_html()
+        sides = ["left" if words else "right" for words in self.words]
+        page = Styler(cells, cell_ids=False).hide(axis="index").format_index(escape="html", axis=1).to_html()
+        page = re.sub(r' id="T_\w+"', "", page)  # new at every call
+        page = re.sub(r'class="[^"]* col(\d+)"', lambda cell: f'style="text-align: {sides[int(cell[1])]}"', page)
         notes = "".join(f"<br><small>({i}) {html.escape(note)}</small>" for i, note in enumerate(self.notes, 1))
         return f"{page}<small>{html.escape(self.caption)}</small>{notes}"
 
@@ -553,35 +590,25 @@ def _cell(value, digits: int) -> str:
     return str(value)
 
 
-def teaser(
-    path: str | Path, pictures: dict[str, torch.Tensor], hole: torch.Tensor | None = None, height: int = 192
-) -> None:
-    """Writes a few large pictures {label: (C, H, W)} side by side to a file, to be shown by `recorded`; a square
-    ``hole`` (1, 1, H, W) is framed in all of them."""
-    size = pictures[next(iter(pictures))].shape[-2:]
-    zoom = max(1, height // size[0])
-    sheet = PIL.Image.new("RGB", (len(pictures) * (zoom * size[1] + 6) - 6, zoom * size[0] + 20), "white")
-    pen, font = PIL.ImageDraw.Draw(sheet), _font(14)
-    for i, (label, picture) in enumerate(pictures.items()):
-        array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0)
-        tile, left = PIL.Image.fromarray(array.numpy()), i * (zoom * size[1] + 6)
-        sheet.paste(tile.resize((zoom * size[1], zoom * size[0]), PIL.Image.Resampling.NEAREST), (left, 20))
-        pen.text((left, 1), label, fill="black", font=font)
-        if hole is not None:
-            y0, x0, y1, x1 = (zoom * end for end in masking.bounding_box(hole)[0].tolist())
-            pen.rectangle((left + x0 - 1, 20 + y0 - 1, left + x1, 20 + y1), outline=FRAME)
-    sheet.save(path, "JPEG", quality=60, optimize=True)
+def teaser(path: str | Path, pictures: dict[str, torch.Tensor], hole: torch.Tensor | None = None) -> None:
+    """Writes a few large pictures {label: (C, H, W)} side by side to a PNG, to be shown by `recorded`; a ``hole``
+    (1, 1, H, W) is framed in all of them."""
+    row = torch.stack([picture.expand(3, -1, -1) for picture in pictures.values()])
+    holes = None if hole is None else hole.expand(len(row), -1, -1, -1)
+    figure, zoom = _sheet({"": row}, list(pictures), holes, None)
+    with runtime.atomic_write(path) as part:
+        part.write_bytes(encode(figure, "pictures", zoom, "png")[0])
 
 
 def recorded(name: str) -> Image | Markdown:
-    """The picture of a recorded run (results/NAME.jpg), to be shown before anything is trained."""
-    path = runtime.results_dir() / f"{name}.jpg"
+    """The picture of a recorded run (results/NAME.png), to be shown before anything is trained."""
+    path = runtime.results_dir() / f"{name}.png"
     if not path.exists():
         return Markdown(f"*{name}: no picture recorded yet*")
     alt = {"alt": f"Recorded pictures of {name}"}  # `Image(alt=...)` is newer than the IPython of Colab
-    return Image(filename=str(path), width=round(ZOOM * PIL.Image.open(path).width), metadata=alt)
+    return Image(filename=str(path), metadata=alt)
 
 
-def show_source(thing) -> Markdown:
+def show_source(thing) -> Code:
     """The shipped source of a function or class, so that what is read is what runs."""
-    return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")
+    return Code(inspect.getsource(thing).rstrip(), language="python")

@@ -12,7 +12,7 @@ from statistics import median
 import nbformat
 import pytest
 
-from inpaintkit import papers
+from inpaintkit import papers, parameters
 from inpaintkit.parameters import Common
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +23,7 @@ TRAINING = ["3 The network", "4 The loss and the step", "5 Training", "6 Results
 END = ["8 Play", "9 Exercises", "10 Summary", "References"]
 VOCABULARY = ["3 Scores of pixels", "4 SSIM", "5 What differs from the papers", "6 Play", "7 Exercises", "8 Summary"]
 IGNORED = "nbval-ignore-output"  # nbval runs such a cell, and compares nothing
+ASKS = re.compile(r"^my_|= None\b|= \.\.\.|return \.\.\.|change it", re.MULTILINE)  # of a student
 RECORDS = re.compile(r"\b(answers|records|recorded)\.|grid\.loop")
 # What another machine or another hour makes differ: trained weights, seconds, the device, a widget, the last digits of
 # sums of many floats.
@@ -158,8 +159,11 @@ def test_notebooks_are_small_and_clean(name):
     nbformat.validate(raw)
     assert raw["metadata"].keys() == {"kernelspec", "language_info"}
     for cell in raw["cells"]:
-        closed = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # the settings, in Jupyter and on Colab
-        wanted = closed if "parameters" in cell["metadata"].get("tags", []) else {}
+        source, closed = "".join(cell["source"]), {"jupyter": {"source_hidden": True}, "cellView": "form"}
+        wanted = closed if source.startswith("# @title") else {}  # in Jupyter and on Colab
+        settings = "parameters" in cell["metadata"].get("tags", [])
+        assert source.startswith(parameters.MARK) == settings
+        assert settings or not (wanted and ASKS.search(source)), f"a student must see this cell:\n{source}"
         assert {k: v for k, v in cell["metadata"].items() if k != "tags"} == wanted, "no run times, no leftovers"
     assert str(ROOT) not in text
     assert not re.search(r"/(home|root|Users|tmp)/", text), "no path of a machine"

@@ -128,8 +128,11 @@ def test_what_only_jupyter_shows_is_replaced_by_what_else_there_is(write):
     assert "VBox" not in shown.main.text
 
 
-def test_shown_source_is_in_a_font_of_equal_widths(write):
-    """nbconvert leaves it in the font of the text."""
-    shown = write(shows({"text/markdown": "```python\nx = 1\n```"}), few={})["few"]
-    assert shown.select_one(".jp-RenderedMarkdown .highlight pre").text == "x = 1\n"
-    assert re.search(r"\.jp-RenderedMarkdown \.highlight pre \{ font-family: var\(--jp-code", str(shown))
+def test_a_closed_cell_is_closed_on_the_page(write):
+    drawing = shows({"text/plain": "errors"}, a=1)
+    drawing.source, drawing.metadata = "# @title Errors < 1\nplot()", {"jupyter": {"source_hidden": True}}
+    shown = write(drawing, new_code_cell("x = 1"), few={})["few"]
+    (closed,) = shown.select("details.closed")
+    assert closed.summary.text == "Errors < 1"
+    assert "plot()" in closed.text
+    assert "errors" not in closed.text

@@ -284,6 +284,10 @@ def test_questions_over_a_parameter_have_claims_and_figures_where_each_seed_has_
     assert (over, means[0], spreads[0]) == ([1, 2], pytest.approx(0.055 / 0.15), pytest.approx(0.01 / 0.15 / 2**0.5))
     assert answers.over_values(recorded, "lines")["low"][1][0] == pytest.approx(0.055), "no fill: the score itself"
     assert answers.over_values(empty, "lines", "mean") == {}
+    said = answers.beside_fill(recorded, "lines", "mean", {one.label: "the first"}).splitlines()
+    assert said[0].startswith("the first: hole MSE 0.0550, mean of known pixels 0.1500; difference -0.0950 [")
+    assert said[0].endswith("(lower)")
+    assert {line.partition(": ")[2] for line in answers.beside_fill(empty, "lines", "mean").splitlines()} == {"not run"}
     named = {"low": {"width": 8, "epochs": 1}, "missing": {"width": 32}}
     low, missing, *fill = answers.beside(recorded, named, "random", "mean")
     assert (low["hole MSE"], low["verdict"]) == ("0.05500 (0.05000 to 0.06000)", "lower")

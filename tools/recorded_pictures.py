@@ -1,7 +1,7 @@
 """Draws what notebooks 02 and 03 show without training it there: `python tools/recorded_pictures.py [FOLDER]`
 
 Each has a teaser, a test face restored with the shipped weights, and demos that differ in one weight: that of the KL
-term (02_vae-beta.jpg), and that of the adversarial loss (03_weights.jpg). Five demos are trained, seed 0, unless FOLDER
+term (02_vae-beta.png), and that of the adversarial loss (03_weights.png). Five demos are trained, seed 0, unless FOLDER
 (default: runs/recorded_pictures) has them: some minutes.
 """
 
@@ -43,7 +43,7 @@ def trained(paper: Paper, changes: dict, folder: Path) -> Filler:
 
 
 def of_the_vae(folder: Path) -> None:
-    """02_teaser.jpg, and 02_vae-beta.jpg: the demo beside the same training without the KL term."""
+    """02_teaser.png, and 02_vae-beta.png: the demo beside the same training without the KL term."""
     paper, cfg = vae.PAPER, vae.Parameters.resolve({})
     test, mask, few = opened(paper)
     masked = masking.apply(test, mask)
@@ -51,7 +51,7 @@ def of_the_vae(folder: Path) -> None:
     drawn = run.shipped_filler(paper)(masked[one], mask[one])
     together = masking.composite(test[one], drawn, mask[one])
     shown = {"its input": masked[one], "redrawn by a VAE": drawn, "known pixels put back": together, "truth": test[one]}
-    viz.teaser(RESULTS / "02_teaser.jpg", {label: picture[0] for label, picture in shown.items()}, mask[one])
+    viz.teaser(RESULTS / "02_teaser.png", {label: picture[0] for label, picture in shown.items()}, mask[one])
 
     rows, train = {}, data.open_for(cfg).train[:].float() / 255
     train = masking.apply(train, paper.holes(cfg, len(train), runtime.generator(0)))
@@ -62,24 +62,25 @@ def of_the_vae(folder: Path) -> None:
         print(f"beta={beta:g}: codes have a spread of {codes.std(0).mean():.2f} on average")
         rows[f"β = {beta:g}"] = net.decode(torch.cat([noise, codes.mean(0) + codes.std(0) * noise]))
     where = ["from the prior"] * 3 + ["like its own codes"] * 3
-    viz.grid(rows, where, save=RESULTS / "02_vae-beta.jpg")
+    viz.grid(rows, where, save=RESULTS / "02_vae-beta.png")
 
 
 def of_the_context_encoder(folder: Path) -> None:
-    """03_teaser.jpg, and 03_weights.jpg: the squares of three demos, rows A, B and C, with two known pixels around."""
+    """03_teaser.png, and 03_weights.png: the squares of three demos, rows A, B and C, with two known pixels around."""
     paper = context_encoder.PAPER
     test, mask, few = opened(paper)
     masked, one = masking.apply(test, mask, paper.Parameters().fill), slice(57, 58)
     restored = run.shipped_filler(paper)(masked[one], mask[one])
     shown = {"the hole": masked[one], "the network's answer": restored, "the truth": test[one]}
-    viz.teaser(RESULTS / "03_teaser.jpg", {label: picture[0] for label, picture in shown.items()}, mask[one])
+    viz.teaser(RESULTS / "03_teaser.png", {label: picture[0] for label, picture in shown.items()}, mask[one])
 
     top, left, bottom, right = masking.bounding_box(mask[:1])[0].tolist()
     near, rows = (..., slice(top - 2, bottom + 2), slice(left - 2, right + 2)), {}
     large = lambda x: x[near].repeat_interleave(2, 2).repeat_interleave(2, 3)  # noqa: E731
     for row, weight in {"A": 0.001, "B": 0.05, "C": 0.0}.items():
         rows[row] = large(trained(paper, {"weight_adv": weight}, folder)(masked[few], mask[few]))
-    viz.grid(rows, save=RESULTS / "03_weights.jpg", holes=large(mask[few]))
+    rows["truth"] = large(test[few])
+    viz.grid(rows, [f"face {i + 1}" for i in range(len(few))], save=RESULTS / "03_weights.png", holes=large(mask[few]))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-CLOSED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # the long list of settings, in Jupyter and on Colab
+CLOSED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in Jupyter and on Colab
+TITLE = "# @title"  # begins a cell that is closed: settings, and code that only draws
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -22,7 +23,7 @@ def clean(notebook) -> None:
     for number, cell in enumerate(notebook.cells, 1):
         cell["id"] = f"cell-{number:02}"
         tags = cell.metadata.get("tags", [])
-        cell.metadata = ({"tags": tags} if tags else {}) | (CLOSED if "parameters" in tags else {})
+        cell.metadata = ({"tags": tags} if tags else {}) | (CLOSED if cell.source.startswith(TITLE) else {})
         if cell.cell_type == "code":
             kept = []
             for output in cell.outputs:
@@ -53,8 +54,8 @@ def refresh(path: Path) -> None:
         )
         client.execute()
         for kind, name in {"pictures": path.stem, "teaser": f"{path.stem[:2]}_teaser"}.items():
-            for pictures in Path(runs).glob(f"{path.stem}/**/{kind}.jpg"):  # of its one run
-                shutil.copy(pictures, ROOT / "results" / f"{name}.jpg")
+            for pictures in Path(runs).glob(f"{path.stem}/**/{kind}.png"):  # of its one run
+                shutil.copy(pictures, ROOT / "results" / f"{name}.png")
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

@@ -75,8 +75,12 @@ nav { margin: 1rem } nav a { color: var(--jp-content-link-color); text-decoratio
 .jp-Cell .jp-InputArea-editor, .jp-Cell .jp-OutputArea-output { overflow-x: auto }
 @media (max-width: 760px) {
   .jp-Cell .jp-InputArea-editor, .jp-Cell .jp-OutputArea-output { display: block; width: auto } }
-.jp-RenderedMarkdown .highlight pre { font-family: var(--jp-code-font-family) }
+.closed { margin: 0.5rem 1rem; color: var(--jp-ui-font-color2) }
 </style>{% endblock %}
+{% block input_group %}{% if cell.metadata.get("jupyter", {}).get("source_hidden") %}
+<details class="closed"><summary>{{ cell.source.split("\n")[0].removeprefix("# @title ") | escape }}</summary>
+{{ super() }}</details>
+{% else %}{{ super() }}{% endif %}{% endblock %}
 {% set back %}<nav><a href="index.html">All notebooks of this run</a></nav>{% endset %}
 {% block body_header %}{{ super() }}{{ back }}{% endblock %}
 {% block body_footer %}{{ back }}{{ super() }}{% endblock %}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import Image, display
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from skimage.metrics import structural_similarity
 
@@ -164,14 +165,15 @@ class Cover(Panel):
         return filler.label, shown[0], error, f"hole MSE {error:.4f}"
 
     def _scan(self, row: int) -> Tile:
-        figure, axes = plt.subplots(figsize=(3.6, 2))
+        figure, axes = plt.subplots(figsize=(4, 2.4))
         hidden = self.hole[0, 0, row]
         axes.fill_between(range(len(hidden)), 0, 1, where=hidden, color=viz.FRAME, alpha=0.4, step="mid", linewidth=0)
         for label, picture in (self.filled | {"truth": self.picture}).items():
             style = {"color": viz.COLOURS.get(label), "linestyle": "-" if label in viz.COLOURS else "--"}
-            axes.plot(picture[0, picture.shape[1] // 2, row], label=label, linewidth=1, **style)
-        axes.set(xlabel=f"column, in row {row}", ylim=(0, 1))
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+            axes.plot(picture[0, picture.shape[1] // 2, row], label=label, linewidth=1.8, **style)
+        axes.set(xlabel=f"column, in row {row}", ylabel="value, green", ylim=(0, 1))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         return Tile("one row of pixels", plot(figure), "yellow: hidden")
 
 
@@ -423,18 +425,18 @@ class Game(Panel):
             made = g(torch.randn(4000, 1, device=device)).cpu()
             scores = d(x[:, None].to(device)).cpu()[:, 0]
         true = sum((-((x - middle) ** 2) / 0.18).exp() for middle in (-1.5, 1.5)) / (0.6 * (2 * np.pi) ** 0.5)
-        figure, (axes, below) = plt.subplots(2, figsize=(6, 3.6), sharex=True, layout="constrained")
+        figure, (axes, below) = plt.subplots(2, figsize=(8, 3.8), sharex=True, layout="constrained")
         axes.fill_between(x, true, color="#cccccc", label="true numbers", linewidth=0)
         look = {"histtype": "step", "color": "#d95f02", "label": "generated numbers"}
         axes.hist(made[:, 0].numpy(), 60, range=(-3, 3), density=True, **look)
-        words = "{head_start:g} steps of D alone, {turns:g} of both, seed {seed:g}"
-        axes.set(ylabel="density", title=words.format(**values))
+        axes.set(ylabel="density")
         below.plot(x, scores, color="#2166ac", label="score of D")
-        below.axhline(0.5, color="#2166ac", linestyle=":", linewidth=1, label="0.5")
+        below.grid(alpha=0.3)
         below.set(xlabel="number", ylabel="score", ylim=(-0.3, 1.3), xlim=(-3, 3))
         for one in (axes, below):
-            one.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-        yield Tile("the game", plot(figure), f"{(made < 0).float().mean():.0%} of the generated numbers are below 0")
+            one.spines[["top", "right"]].set_visible(False)
+            one.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        yield Tile("", plot(figure), f"{100 * (made < 0).float().mean():.0f} % of the generated numbers are below 0")
 
 
 class Photograph(Panel):
@@ -528,9 +530,9 @@ def live(
         if get_ipython() is None:
             print(f"epoch {len(scores)}:", ", ".join(f"{name} {value:.4f}" for name, value in scores[-1].items()))
             return scores[-1]
-        picture = Image(
-            _progress(scores, preview()), format="jpeg", metadata={"alt": "The training so far: scores and pictures"}
-        )
+        content, form = viz.encode(_progress(scores, preview()), "pictures", 1.25)
+        alt = {"alt": "The training so far: scores and pictures"}
+        picture = Image(content, format=form, metadata=alt)
         shown = shown or display(picture, display_id=True)
         shown.update(picture)
         return scores[-1]
@@ -538,15 +540,16 @@ def live(
     return after_epoch
 
 
-def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> bytes:
-    figure, (curve, row) = plt.subplots(1, 2, figsize=(10, 2.1), dpi=80, width_ratios=(1, 3), layout="constrained")
+def _progress(scores: list[dict[str, float]], pictures: torch.Tensor) -> Figure:
+    few = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
+    wide = 2.1 * len(few)  # inches
+    figure, (curve, row) = plt.subplots(1, 2, figsize=(3 + wide, 2.5), width_ratios=(3, wide), layout="constrained")
     name = next(iter(scores[0]))
     label = evaluate.SCORES[name].label if name in evaluate.SCORES else name
     curve.plot(range(1, len(scores) + 1), [one[name] for one in scores], "o-", color="#d62728", markersize=3)
-    curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}", yscale="log")
-    viz.decimal(curve.yaxis)
+    curve.set(xlabel="epoch", title=f"{label} {scores[-1][name]:.4f}")
+    curve.spines[["top", "right"]].set_visible(False)
     curve.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    four = pictures[:4].detach().float().cpu().clamp(0, 1).expand(-1, 3, -1, -1)
-    row.imshow(torch.cat(list(four), 2).permute(1, 2, 0).numpy(), interpolation="nearest")
+    row.imshow(torch.cat(list(few), 2).permute(1, 2, 0).numpy(), interpolation="nearest")
     row.set(xticks=[], yticks=[], title=f"epoch {len(scores)}")
-    return plot(figure, "jpeg")
+    return figure

@@ -274,6 +274,21 @@ def over_values(recorded: Records, question: str, fill: str = "", part: str = "t
     return series
 
 
+def beside_fill(recorded: Records, question: str, fill: str, words: dict[str, str] | None = None) -> str:
+    """What was recorded for a question, a line for each variant: the main score on test, that of a ``fill``, and their
+    difference. ``words`` {label: text} tell the variants in other words."""
+    score, lines = evaluate.SCORES[recorded.paper.scores[0]].label, []
+    for one in variants(recorded, questions.questions(recorded.paper)[question]):
+        line, how = f"{(words or {}).get(one.label, one.label)}: ", {"part": "test", "fillers": ("", fill)}
+        if one.runs:
+            d, said = compare(recorded, one, one, **how), direction(recorded, one, one, **how)
+            ours, theirs = (mean(recorded, one, "test", x) for x in (recorded.paper.network, fill))
+            line += f"{score} {ours:.4f}, {fills.label(fill)} {theirs:.4f}; "
+            line += f"difference {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] ({said}){one.mark}"
+        lines.append(line if one.runs else f"{line}{NOT_RUN}")
+    return "\n".join(lines)
+
+
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 

@@ -125,7 +125,7 @@ def save(out: Path, paper, cfg, modules, images, history, device, *, slim=False,
     if not slim:
         save_weights(out, paper, cfg, modules, images)
     more |= {"own_holes_only": True} if own_holes_only else {}
-    drawn = [path.name for kind in ("*.jpg", "*.png") for path in sorted(out.glob(kind)) if path.stem != "teaser"]
+    drawn = [path.name for path in sorted(out.glob("*.png")) if path.stem != "teaser"]
     more |= {"pictures": drawn} if drawn else {}  # a notebook has saved them there, for the page of `make course`
     record = describe(paper, cfg, modules, images, history, device) | {"scores": rows} | more
     runtime.write_json(out / "results.json", record)

@@ -1,10 +1,11 @@
-"""Checks of the exercises of notebook 00, and what its cells call: striped pictures, SSIM's factors, its record."""
+"""Checks of the exercises of notebook 00, and what its cells call: fills in words, holes, stripes, SSIM, its record."""
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from skimage.metrics import structural_similarity
 from torch.nn import functional as F
 
 from inpaintkit import fills, masking, metrics, runtime
@@ -14,8 +15,41 @@ from inpaintkit.data import Images
 from inpaintkit.evaluate import Scored
 from inpaintkit.parameters import Common
 
+FILLS = {  # what the notebook says about each
+    "mean": "with the mean colour of all known pixels",
+    "ring": "with the mean colour of the ring (exercise 3)",
+    "box": 'from the rim inwards, with the mean of only the known pixels ("normalised") in a box of 5x5',
+    "harmonic": "with means of four neighbours (exercise 4)",
+    "biharmonic": "like a thin plate that continues the values and the slopes at the rim",
+    "telea": "from the rim inwards, with the colours and slopes of known pixels nearby",
+    "navier-stokes": "by continuing lines of equal brightness, as a fluid flows along them",
+    "patch": "with copies of the known squares of 7x7 pixels that fit best",
+    "frequency": "with a sum of waves that fits the known pixels",
+    "nothing": "not at all: it stays black, and the picture is unrepaired",
+}
 
-def coverage(guess: dict, number: int = 1) -> str:
+
+def composite(function: Callable, number: int = 1) -> str:
+    """Write: the hidden pixels of a prediction, and the known pixels of a picture, exactly."""
+    generator = torch.Generator().manual_seed(0)
+    image, pred = torch.rand(2, 2, 3, 8, 8, generator=generator)
+    mask = masking.square(2, 8, 4, "random", generator)
+    wanted = masking.composite(image, pred, mask)
+
+    def judge(answer):
+        if not torch.is_tensor(answer) or answer.shape != wanted.shape:
+            return f"return whole pictures, {tuple(wanted.shape)}; yours are {tuple(getattr(answer, 'shape', ()))}."
+        if torch.equal(answer, wanted):
+            return None
+        if torch.equal(answer, masking.composite(image, pred, ~mask)):
+            return "the other way round: the mask is 1 (True) where a pixel is hidden."
+        kept = torch.equal(answer[~mask.expand_as(image)], image[~mask.expand_as(image)])
+        return f"the {'hidden' if kept else 'known'} pixels are not those of the {'prediction' if kept else 'picture'}."
+
+    return check(number, function, (image.clone(), pred.clone(), mask), judge)
+
+
+def coverage(guess: dict, number: int = 2) -> str:
     """Predict, in 100x100 pixels: the share that a square of 20 % of the side hides; the side that hides 20 %."""
 
     def judge(answer):
@@ -50,7 +84,7 @@ def _filled(answer, picture, hole) -> str | None:
     return None
 
 
-def ring_mean(function: Callable, number: int = 2) -> str:
+def ring_mean(function: Callable, number: int = 3) -> str:
     """Write: fill a hole with the mean of the ring of known pixels around it, two pixels wide, per channel."""
     truth, hole = _example()
     picture = truth.masked_fill(hole, 0)
@@ -86,7 +120,7 @@ def relax(pictures: torch.Tensor, holes: torch.Tensor, rounds: int) -> torch.Ten
     return filled
 
 
-def harmonic(function: Callable, number: int = 3) -> str:
+def harmonic(function: Callable, number: int = 4) -> str:
     """Write: each hidden pixel becomes the mean of its four neighbours, again and again."""
     truth, hole = _example()
     picture = truth.masked_fill(hole, 0)
@@ -130,7 +164,6 @@ def your_fills(own_ring: Callable, own_harmonic: Callable) -> list[Filler]:
 def your_rounds(own_harmonic: Callable) -> Callable:
     """``relax``, or the student's function in its place if it is correct: for holes that do not touch the border."""
     if not solved(harmonic(own_harmonic)):
-        print("these are the course's rounds; solve exercise 3 to see yours")
         return relax
     mine = each(own_harmonic)
 
@@ -138,32 +171,57 @@ def your_rounds(own_harmonic: Callable) -> Callable:
         inside = Own("", mine, border=False).accepts(tuple(pictures.shape), holes) is None
         return (mine if inside else relax)(pictures, holes, rounds)
 
-    print("these are the rounds of your function")
     return rounds_of
+
+
+def spreading(own_harmonic: Callable, pictures: torch.Tensor, holes: torch.Tensor, rounds: Sequence[int]) -> dict:
+    """Pictures after so many rounds of the student's function, or of ``relax``: {caption: pictures}."""
+    rounds_of = your_rounds(own_harmonic)
+    whose = "our function" if rounds_of is relax else "your function"
+    return {f"round {n} ({whose})": rounds_of(pictures, holes, n) for n in rounds}
+
+
+YELLOW = torch.tensor([1.0, 0.83, 0.0]).view(3, 1, 1)
+
+
+def kinds(picture: torch.Tensor, amounts: dict[str, float], seed: int) -> tuple[dict, list[str]]:
+    """A picture (C, H, W) with a yellow hole of each kind, {kind: amount}, and their titles: for `viz.grid`."""
+    generator, size = runtime.generator(seed), picture.shape[-1]
+    holes = [masking.draw(kind, 1, size, generator, amount)[0] for kind, amount in amounts.items()]
+    painted = torch.stack([torch.where(hole, YELLOW, picture) for hole in holes])
+    return {"": painted}, [f"{kind}, {amount:g}" for kind, amount in amounts.items()]
 
 
 def through(pictures: dict[str, torch.Tensor], hole: torch.Tensor, margin: int = 10) -> tuple[int, dict, tuple]:
     """The row of pixels through the middle of a hole (1, H, W), for `viz.curves`.
 
-    Returns the row, the green values of each picture (C, H, W) as {label: (columns, values)}, and the hole's columns.
+    Returns the row, its brightness in each picture (C, H, W), the mean of the channels, as {label: (columns, values)},
+    and the hole's columns.
     """
     top, left, bottom, right = masking.bounding_box(hole[None])[0].tolist()
     row, columns = (top + bottom) // 2, list(range(max(left - margin, 0), min(right + margin, hole.shape[-1])))
-    values = {name: (columns, x[x.shape[0] // 2, row, columns].tolist()) for name, x in pictures.items()}
+    values = {name: (columns, x[:, row, columns].mean(0).tolist()) for name, x in pictures.items()}
     return row, values, (left - 0.5, right - 0.5)
 
 
+def line(pictures: torch.Tensor, row: int) -> torch.Tensor:
+    """Pictures (B, C, H, W) with one row in yellow."""
+    marked = pictures.expand(-1, 3, -1, -1).clone()
+    marked[:, :, row] = YELLOW[:, 0]
+    return marked
+
+
 def striped(side: int = 16, zoom: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """What exercise 4 is about, enlarged: stripes, and their hole filled with grey and with stripes one pixel to the
-    right, (3, 1, H, W); and the hole, (3, 1, H, W)."""
+    """What exercise 5 is about, enlarged: stripes, and their hole filled with grey and with stripes one pixel to the
+    right, (3, 1, H, W), with light margins; and the hole, (3, 1, H, W)."""
     truth = (torch.arange(side) % 2).float().expand(1, side, side)
     hole = masking.square(1, side, side // 2, "centre")[0]
     pictures = torch.stack([truth, torch.where(hole, 0.5, truth), torch.where(hole, truth.roll(1, -1), truth)])
     large = [x.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2) for x in (pictures, hole.expand(3, 1, -1, -1))]
-    return large[0], large[1]
+    return F.pad(large[0], (3, 3, 3, 3), value=0.8), F.pad(large[1], (3, 3, 3, 3))
 
 
-def stripes(guess: dict, number: int = 4) -> str:
+def stripes(guess: dict, number: int = 5) -> str:
     """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
 
     def judge(answer):
@@ -190,9 +248,8 @@ def changed(picture: torch.Tensor) -> tuple[dict[str, torch.Tensor], list[str]]:
     It is paler than the given one, so that all values stay between 0 and 1.
     """
     x = 0.25 + 0.5 * picture.double()
-    order = torch.randperm(x.numel(), generator=runtime.generator(0))
-    shown = {"a picture": x, "darker": x - 0.25, "less contrast": x.mean() + 0.3 * (x - x.mean())}
-    shown["pixels shuffled"] = x.flatten()[order].view_as(x)
+    shown = {"picture 0, paler": x, "darker": x - 0.25, "less contrast": x.mean() + 0.3 * (x - x.mean())}
+    shown["upside down"] = x.flip(1)
     products = []
     for y in shown.values():
         parts = [*_terms(x, y).values()]
@@ -201,7 +258,7 @@ def changed(picture: torch.Tensor) -> tuple[dict[str, torch.Tensor], list[str]]:
     return shown, products
 
 
-def similarity(function: Callable, number: int = 5) -> str:
+def similarity(function: Callable, number: int = 6) -> str:
     """Write: SSIM with one window."""
     x = _example()[0][0].double()
     cases = {"the same picture": x, "its mirror image": x.flip(1), "a brighter one": 0.2 + x, "half of it": x / 2}
@@ -223,30 +280,6 @@ def similarity(function: Callable, number: int = 5) -> str:
         return None
 
     return check(number, lambda: [function(x, y, c1, c2) for y in cases.values()], (), judge)
-
-
-def hole_psnr(function: Callable, number: int = 6) -> str:
-    """Modify: PSNR of whole pictures becomes that of the hole, one value per picture, at most 100 dB."""
-    image, mask = torch.full((3, 3, 8, 8), 0.5), masking.square(3, 8, 4, "centre")
-    pred = torch.where(mask, image + torch.tensor([0.1, 0.01, 0.0]).view(3, 1, 1, 1), image)
-    wanted = metrics.psnr(pred, image, mask)
-
-    def judge(answer):
-        if not torch.is_tensor(answer) or answer.shape != wanted.shape:
-            return f"one value per picture is wanted, shape (3,), and yours is {tuple(getattr(answer, 'shape', ()))}."
-        if torch.allclose(answer.double()[:2], metrics.psnr(pred, image)[:2], atol=0.01):
-            return (
-                f"not answered yet: this is the PSNR of the whole picture. An error of 0.1 in every hidden pixel is 20 "
-                f"dB in the hole, and you say {answer[0]:.0f}. (One number per picture is wanted, at most 100 dB.)"
-            )
-        if torch.isinf(answer).any():
-            return "a perfect picture has an MSE of 0, and its PSNR is infinite: cut off at 100 dB (clamp)."
-        if not torch.allclose(answer.double(), wanted, atol=0.01):
-            said, right = ([round(v, 1) for v in values.tolist()] for values in (answer, wanted))
-            return f"the three pictures have {right} dB, and you say {said}."
-        return None
-
-    return check(number, function, (pred, image, mask), judge)
 
 
 def mean_psnr(function: Callable, number: int = 7) -> str:
@@ -283,7 +316,7 @@ def hole_mse(function: Callable, number: int = 8) -> str:
             return f"one value per picture is wanted, shape (4,), and yours is {tuple(getattr(answer, 'shape', ()))}."
         answer = answer.double()
         if torch.allclose(answer, 3 * wanted, rtol=1e-3):
-            return f"still there: the first picture has {wanted[0]:.4f}, and you say {answer[0]:.4f}."
+            return "still there: your numbers are too high. Follow the sums for one hidden pixel on paper."
         if torch.allclose(answer, wanted, rtol=1e-3):
             grey = function(pred[:, :1], image[:, :1], mask).double()
             if torch.allclose(grey, metrics.mse(pred[:, :1], image[:, :1], mask), rtol=1e-3):
@@ -294,6 +327,49 @@ def hole_mse(function: Callable, number: int = 8) -> str:
     return check(number, function, (pred, image, mask), judge)
 
 
+def crossing(truth: torch.Tensor, lower: torch.Tensor, higher: torch.Tensor) -> float:
+    """The smallest window, as in the panel, in which ``higher`` has a higher SSIM than ``lower``, all (C, H, W)."""
+    x, *others = (one.double().numpy() for one in (truth, lower, higher))
+    for side in range(3, x.shape[-1], 2):
+        low, high = (structural_similarity(y, x, win_size=side, channel_axis=0, data_range=1) for y in others)
+        if high > low:
+            return side
+    return math.inf
+
+
+def trial(score: Callable, image: torch.Tensor, mask: torch.Tensor) -> tuple[list[dict], str]:
+    """A student's score of plausible fills: a row for each fill, for noise and the truth, from best to worst; and
+    whether noise is last, the truth first or second, and ``image`` not needed."""
+    masked = masking.apply(image, mask)
+    tested = {
+        fill.label: masking.composite(image, fill(masked, mask), mask)
+        for fill in fills.fills("ring", "harmonic", "biharmonic", "patch", "frequency")
+    }
+    tested |= {"noise": masking.apply(image, mask, "noise", runtime.generator(0)), "truth": image}
+
+    def of(truth):
+        means = {
+            name: torch.as_tensor(score(full, truth, mask)).double().mean().item() for name, full in tested.items()
+        }
+        return dict(sorted(means.items(), key=lambda one: one[1]))
+
+    try:
+        means = of(image)
+    except Exception as error:  # what a student's code raises is what they want to read
+        return [], f"exercise 9: stopped with {type(error).__name__}: {error}"
+    errors = {name: metrics.mse(full, image, mask).mean().item() for name, full in tested.items()}
+    rows = [{"fill": name, "your score": mean, "hole MSE": errors[name]} for name, mean in means.items()]
+    order = list(means)
+    try:
+        blind = of(torch.full_like(image, torch.nan)) == means
+    except Exception:
+        blind = False
+    faults = [] if order[-1] == "noise" else ["noise is not last"]
+    faults += [] if "truth" in order[:2] else ["the truth is neither first nor second"]
+    faults += [] if blind else ["it needs the truth (image)"]
+    return rows, f"exercise 9: {'not yet: ' + '; '.join(faults) if faults else 'passed'}"
+
+
 def write_record(folder: Path, cfg: Common, images: Images, mask: torch.Tensor, scored: Sequence[Scored]) -> None:
     """Writes results.json: parameters, data and holes, and the scores of every fill."""
     rows: list[dict] = [{"filler": row.filler, "note": row.note} for row in scored if row.note]
@@ -301,5 +377,5 @@ def write_record(folder: Path, cfg: Common, images: Images, mask: torch.Tensor, 
         rows += [{"filler": row.filler, "score": k} | metrics.summarise(v) for k, v in row.scores.items()]
     record = {"notebook": "00_masks_and_metrics", "parameters": cfg.identifying(), "data": images.describe()}
     record |= runtime.provenance(runtime.pick_device())
-    record |= {"mask": runtime.fingerprint(mask), "scores": rows, "pictures": ["pictures.jpg"]}
+    record |= {"mask": runtime.fingerprint(mask), "scores": rows, "pictures": ["pictures.png"]}
     runtime.write_json(folder / "results.json", record)

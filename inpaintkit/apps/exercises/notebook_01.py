@@ -1,17 +1,20 @@
 """Checks of the exercises of notebook 01, and what its cells call: rows of tables, holes, layers by name."""
 
+import functools
+import itertools
 import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from inpaintkit import data, evaluate, masking, metrics
+from inpaintkit import data, evaluate, masking, training, viz
 from inpaintkit.apps.exercises import check, solved, train_with
-from inpaintkit.contracts import Filler, Recipe
+from inpaintkit.contracts import Filler, Question, Recipe
 from inpaintkit.experiments import answers, questions, records, run
 from inpaintkit.papers import baselines
 from inpaintkit.papers.autoencoder import PAPER, Autoencoder, conv_pool, transposed
+from inpaintkit.patches import take_patch
 
 
 def own_holes(cfg, pictures: torch.Tensor) -> torch.Tensor:
@@ -38,28 +41,27 @@ def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.
     return run.beside_fills(PAPER, pictures, own_holes(cfg, pictures), fillers)
 
 
-def three_of(cfg, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first picture and two more at equal steps (fewer if there are fewer), and the parameters' hole in each."""
-    three = pictures[:: max(1, len(pictures) // 3)][:3]
-    return three, own_holes(cfg, three)
+def show(pictures: torch.Tensor, mask: torch.Tensor, fillers: list[Filler], label: str, count: int) -> None:
+    """What ``fillers`` make of a few pictures at equal steps (the first of them first), beside the truth."""
+    few = torch.arange(0, len(pictures), max(1, len(pictures) // count))[:count]
+    truth, holes = pictures[few], mask[:1].expand(len(few), -1, -1, -1)
+    filled = {one.label: one(masking.apply(truth, holes, "black"), holes) for one in fillers}
+    viz.compare(filled, truth, holes, labels=[f"{label} {i}" for i in range(1, len(few) + 1)])
 
 
-def small_holes(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[dict]:
-    """Mean hole MSE of each filler on two small holes, a third as wide as the parameters' hole: rows of a table."""
-    rows = []
-    for name, place in {"an eye": (0.42, 0.35), "the forehead": (0.3, 0.5)}.items():
-        mask = masking.square(len(pictures), cfg.size, cfg.side // 3, place).to(pictures.device)
-        masked = masking.apply(pictures, mask)
-        errors = {one.label: metrics.mse(one(masked, mask), pictures, mask).mean().item() for one in fillers}
-        rows.append({"hole on": name} | errors)
-    return rows
+def relative(measure: Callable, filled: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor, side: int) -> float:
+    """A student's measure of the drawn squares, divided by that of the true ones: means over the pictures."""
+    drawn, true = (measure(take_patch(x, mask, side)).mean().item() for x in (filled, truth))
+    return drawn / true
 
 
 def readings(recorded: records.Records) -> list[dict]:
-    """Hole MSE on test faces of each reading, as recorded: a row for each, a column for each seed, and the harmonic
-    fill on the same pictures."""
+    """Hole MSE on test faces of each reading, and of `fixed` with two changes, as recorded: a row for each, a column
+    for each seed, and the harmonic fill on the same pictures."""
     rows = []
-    for one in answers.variants(recorded, questions.questions(PAPER)["readings"]):
+    both = Question("both", "", {"fixed, 3 channels and ReLU": {"narrow": 3, "out_act": "relu"}})
+    asked = [questions.questions(PAPER)["readings"], both]
+    for one in itertools.chain(*(answers.variants(recorded, question) for question in asked)):
         of_seeds = {f"seed {i}": recorded.score(r, "test", one.holes, PAPER.network) for i, r in one.runs.items()}
         fill = {"harmonic": answers.mean(recorded, one, "test", "harmonic")} if one.runs else {}
         rows.append({"reading": one.label.split(":")[0] + one.mark} | of_seeds | fill)
@@ -67,11 +69,22 @@ def readings(recorded: records.Records) -> list[dict]:
 
 
 def diagram_layers(net: Autoencoder) -> dict[str, nn.Module]:
-    """The layers of the diagram by name: a convolution with its pooling, a fully connected or a transposed one."""
+    """The layers of the diagram by name: a convolution with its pooling, the fully connected ones, a transposed one."""
     layers = {f"conv {i}": block for i, block in enumerate(net.encoder[0][:3], 1)}
-    layers |= {"fc 1": nn.Sequential(nn.Flatten(), net.encoder[1]), "fc 2": net.encoder[3]}
-    layers |= {"reshape": nn.Unflatten(1, (net.channels, 8, 8))}
-    return layers | {f"t-conv {i}": layer for i, layer in enumerate(net.decoder[:-1:2], 1)}
+    return layers | {"fc 1, fc 2": nn.Sequential(nn.Flatten(), *net.encoder[1:])} | decoder_layers(net)
+
+
+def decoder_layers(net: Autoencoder) -> dict[str, nn.Module]:
+    """The transposed convolutions by name; the first one takes the code as a picture of 8x8."""
+    first, *others = net.decoder[:-1:2]
+    layers = {"t-conv 1": nn.Sequential(nn.Unflatten(1, (net.channels, 8, 8)), first)}
+    return layers | {f"t-conv {i}": layer for i, layer in enumerate(others, 2)}
+
+
+def frames(history: training.History) -> dict[str, torch.Tensor]:
+    """What was drawn during a training, for `viz.animation`: {caption: pictures}, five epochs at most."""
+    drawn = list(zip(history.preview_epochs, history.previews, strict=True))
+    return {f"epoch {n}": faces / 255 for n, faces in drawn[:: max(1, len(drawn) // 4)]}
 
 
 def ratio(rows: list[evaluate.Scored]) -> float:
@@ -103,20 +116,22 @@ def narrow_channels(net: Autoencoder, masked: torch.Tensor) -> dict[str, torch.T
 
 
 def sizes(guess: dict, number: int = 1) -> str:
-    """Predict: how many numbers are left after three poolings of a 64x64 picture, and how many has the square?"""
+    """Predict, for pictures of 128x128: how many numbers does the third pooling give, and how many weights has fc 1?"""
 
     def judge(answer):
-        pooled, square = answer["after three poolings"], answer["square"]
-        if pooled == 32 * 64 * 64:
-            return "each pooling halves height and width: 64, 32, 16, 8."
-        if pooled == 8 * 8:
-            return "there are 8x8 places, and at each of them 32 channels."
-        if pooled != 32 * 8 * 8:
-            return f"32 channels of 8x8 are left, and you say {pooled}."
-        if square == 32 * 32:
-            return "the square has 32x32 pixels, and each pixel has three colours."
-        if square != 3 * 32 * 32:
-            return f"the square has 3 channels of 32x32, and you say {square}."
+        pooled, weights = answer["third pooling"], answer["fc 1"]
+        if pooled == 32 * 8 * 8:
+            return "2048 is for 64x64 pixels, as in the figure: begin with 128."
+        if pooled == 32 * 128 * 128:
+            return "each pooling halves height and width: 128, 64, 32, 16."
+        if pooled == 16 * 16:
+            return "there are 16x16 places, and at each of them 32 channels."
+        if pooled != 32 * 16 * 16:
+            return f"32 channels of 16x16 are left, and you say {pooled}."
+        if weights == pooled * 1024:
+            return "each of the 1024 outputs has a bias, too."
+        if weights != (pooled + 1) * 1024:
+            return f"every input has a weight for each of the 1024 outputs, and there are biases; you say {weights}."
         return None
 
     return check(number, lambda: guess, (), judge)
@@ -256,7 +271,8 @@ def encoder(network: Callable[[], nn.Module], number: int = 5) -> str:
             features.sum().backward()
             unused = [name for name, weight in net.named_parameters() if weight.grad is None]
             if unused:
-                return f"still there: after backward(), {len(unused)} of the parameters have no gradient. Which?"
+                layers = len({name.rpartition(".")[0] for name in unused})
+                return f"still there: after backward(), {layers} layer{'s' * (layers > 1)} got no gradient."
         if not torch.is_tensor(features) or tuple(features.shape) != (2, 4, 4, 4):
             shape = tuple(getattr(features, "shape", ()))
             return f"three poolings take a 32x32 picture to 4x4 with 4 channels, (2, 4, 4, 4); yours gives {shape}."
@@ -302,7 +318,8 @@ def train_step(function: Callable, number: int = 6) -> str:
     def judge(answer):
         (loss, second), weight = answer
         if not torch.is_tensor(loss) or loss.numel() != 1:
-            return f"return the loss, one number; yours is {tuple(getattr(loss, 'shape', ())) or type(loss).__name__}."
+            found = tuple(getattr(loss, "shape", ())) or type(loss).__name__
+            return f"return the loss, a tensor with one number; yours is {found}."
         before = network()[0]
         wanted_weight, wanted = right(2)
         if not math.isclose(loss.item(), wanted[0], rel_tol=1e-4):
@@ -355,45 +372,56 @@ def flat_decoder(network: Callable[[], nn.Module], number: int = 7) -> str:
     return check(number, run, (), judge)
 
 
-def mirror_average(function: Callable, number: int = 8) -> str:
-    """Modify: the mean of what a filler draws for a picture, and for its mirror image, mirrored back."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand(2, 3, 8, 8, generator=generator)
-    mask = masking.square(2, 8, 3, (0.5, 0.3))
-    masked = masking.apply(image, mask)
+def given_layers() -> nn.Module:
+    """The decoder of exercise 7, before it is modified."""
+    enlarge = nn.ConvTranspose2d(16, 32, 3, stride=2, padding=1, output_padding=1)
+    return nn.Sequential(enlarge, nn.ReLU(), nn.Conv2d(32, 3, 3, padding=1), nn.Sigmoid())
 
-    def filler(x, m):  # draws a ramp from left to right, from top to bottom, and the picture's mean
-        ramp = torch.arange(8) / 8
-        return torch.where(m, 0.3 * ramp + 0.2 * ramp[:, None] ** 2 + 0.3 * x.mean((1, 2, 3), keepdim=True), x)
 
-    once, turned = filler(masked, mask), filler(masked.flip(3), mask.flip(3))
-    wanted = (once + turned.flip(3)) / 2
-    same_mask, upside_down = (filler(masked.flip(d), m).flip(d) for d, m in ((3, mask), (2, mask.flip(2))))
+@torch.no_grad()
+def flat_squares(network: Callable[[], nn.Module]) -> torch.Tensor:
+    """What the untrained decoder of exercise 7 draws from four flat inputs: (4, 1, 64, 64), with all the contrast that
+    there is from black to white, every pixel four times as large."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        grey = network()(torch.rand(4, 16, 1, 1).expand(4, 16, 8, 8)).mean(1, keepdim=True)
+    low, high = grey.amin((1, 2, 3), keepdim=True), grey.amax((1, 2, 3), keepdim=True)
+    return ((grey - low) / (high - low).clamp(min=1e-6)).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+@functools.cache
+def _squares() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The true squares of the test faces, those that the shipped network draws, and these with noise."""
+    cfg = PAPER.Parameters()
+    test = data.open_for(cfg).test[:].float() / 255
+    mask, generator = own_holes(cfg, test), torch.Generator().manual_seed(0)
+    true, drawn = (
+        take_patch(x, mask, cfg.side) for x in (test, run.shipped_filler(PAPER)(masking.apply(test, mask), mask))
+    )
+    return true, drawn, (drawn + 0.03 * torch.randn(drawn.shape, generator=generator)).clamp(0, 1)
+
+
+def realness(function: Callable, number: int = 8) -> str:
+    """Modify: a number for each square that is higher for true squares than for drawn ones, with noise or without."""
 
     def judge(answer):
-        if not torch.is_tensor(answer) or answer.shape != masked.shape:
-            return f"whole pictures are wanted, {tuple(masked.shape)}; yours is {tuple(getattr(answer, 'shape', ()))}."
-        slips = {
-            "still there: only the picture itself is filled.": once,
-            "the second answer is still mirrored when you add it: mirror it back.": (once + turned) / 2,
-            "the hole of a mirrored picture lies elsewhere: mirror the mask, too.": (once + same_mask) / 2,
-            "this is the mirrored one alone: take the mean of both.": turned.flip(3),
-            "this is the sum: take the mean.": 2 * wanted,
-            "this turns the picture upside down: columns are dimension 3.": (once + upside_down) / 2,
-        }
-        for hint, slip in slips.items():
-            if torch.allclose(answer, slip, atol=1e-5):
-                return hint
-        if torch.allclose(answer, wanted, atol=1e-5):
-            return None
-        return f"the largest error is {(answer - wanted).abs().max():.3f}."
+        true, *others = answer
+        if not all(torch.is_tensor(one) and one.shape == (len(_squares()[0]),) for one in answer):
+            return f"one number for each square is wanted, a tensor ({len(_squares()[0])},)."
+        drawn, noisy = ((true > one).float().mean().item() for one in others)
+        if min(drawn, noisy) < 0.9:
+            return (
+                f"still there: true squares are above {drawn:.0%} of the drawn ones, "
+                f"and above {noisy:.0%} of those with noise; 90% is wanted."
+            )
+        return None
 
-    return check(number, function, (filler, masked, mask), judge)
+    return check(number, lambda: [function(squares.clone()) for squares in _squares()], (), judge)
 
 
 def candidates(drawn: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor, people: torch.Tensor) -> dict:
-    """Three ways to fill the holes of exercise 9, {label: pictures}: what the network has drawn, the same with a little
-    noise, and squares cut out of photographs of other ``people`` (B, C, H, W)."""
+    """Three ways to fill the holes, {label: pictures}: what the network has drawn, the same with a little noise, and
+    squares cut out of photographs of other ``people`` (B, C, H, W)."""
     noisy = (drawn + 0.03 * torch.randn_like(drawn)).clamp(0, 1)
     others = people[torch.arange(len(drawn), device=people.device) % len(people)]
     filled = {"network": drawn, "network + noise": noisy, "another person": others}
@@ -410,12 +438,12 @@ def own_step(recipe: Recipe, step: Callable) -> Recipe:
 
 
 def dead_channels(recorded: records.Records) -> str:
-    """How many recorded runs with narrow layers lost a channel, and how many channels live in the worst of them."""
+    """How many recorded runs with a ReLU on three channels lost one, and how many live in the worst of them."""
     scores, network = recorded.scores, recorded.paper.network
     alive = scores[scores["score"] == "channels alive, fewest of 3"].set_index("run")["mean"]
     errors = scores[(scores["score"] == "hole_mse") & (scores["part"] == "test") & (scores["filler"] == network)]
     worst = errors.set_index("run")["mean"][alive.index].idxmax()
     return (
-        f"recorded: {(alive < 3).sum()} of {len(alive)} runs with narrow layers ended with a dead channel; "
-        f"the one with the highest error ended with {alive[worst]:.0f} of 3 alive"
+        f"recorded: {(alive < 3).sum()} of {len(alive)} trainings with a ReLU on three channels lost a channel; "
+        f"the one with the highest error has {alive[worst]:.0f} of 3 alive"
     )

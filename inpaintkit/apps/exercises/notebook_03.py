@@ -8,8 +8,8 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from inpaintkit import evaluate, fills, masking, metrics, runtime, viz
-from inpaintkit.apps.exercises import check, solved, train_with
+from inpaintkit import data, evaluate, fills, masking, metrics, runtime, viz
+from inpaintkit.apps.exercises import check, guessed, solved, train_with
 from inpaintkit.contracts import Filler, Question, Recipe
 from inpaintkit.experiments import answers, run
 from inpaintkit.experiments.records import Records
@@ -17,31 +17,34 @@ from inpaintkit.papers import context_encoder
 from inpaintkit.patches import take_patch
 
 
+def _loss_of_d(scores_true, scores_generated):
+    return ((scores_true - 1) ** 2).mean() / 2 + (scores_generated**2).mean() / 2
+
+
+def _loss_of_g(scores_generated):
+    return ((scores_generated - 1) ** 2).mean()
+
+
 def _both_losses(scores_true, scores_generated):
-    loss_d = ((scores_true - 1) ** 2).mean() / 2 + (scores_generated**2).mean() / 2
-    return loss_d, ((scores_generated - 1) ** 2).mean()
+    return _loss_of_d(scores_true, scores_generated), _loss_of_g(scores_generated)
 
 
-def _field(kernels, strides):
-    seen, step = 1, 1  # pixels seen; how many pixels apart neighbouring outputs are
-    for kernel, stride in zip(kernels, strides, strict=True):
-        seen, step = seen + (kernel - 1) * step, step * stride
-    return seen
+def _block(channels_in, channels_out, stride):
+    conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1)
+    return nn.Sequential(conv, nn.InstanceNorm2d(channels_out), nn.LeakyReLU(0.2))
 
 
 def _steps(squares):
     return sum(squares.diff(dim=d).abs().mean() for d in (2, 3))
 
 
-def least_squares(function: Callable, number: int = 1) -> str:
+def least_squares(losses: tuple[Callable, Callable], number: int = 1) -> str:
     """Write: the losses of discriminator and generator, from the scores of true and of generated squares."""
     generator = torch.Generator().manual_seed(0)
     true, generated = torch.rand(4, 1, 3, 3, generator=generator), torch.rand(2, 1, 3, 3, generator=generator)
     wanted = _both_losses(true, generated)
 
     def judge(answer):
-        if not isinstance(answer, tuple | list) or len(answer) != 2:
-            return "return two losses: the discriminator's, then the generator's."
         loss_d, loss_g = (torch.as_tensor(loss) for loss in answer)
         if loss_d.numel() != 1 or loss_g.numel() != 1:
             return "each loss is one number: the bar over a square means the mean over all scores."
@@ -60,42 +63,48 @@ def least_squares(function: Callable, number: int = 1) -> str:
             return f"the generator's loss for these scores is {right_g:.4f}, and yours is {loss_g:.4f}."
         return None
 
-    return check(number, function, (true, generated), judge)
+    return check(number, lambda: (losses[0](true, generated), losses[1](generated)), (), judge)
 
 
-def receptive_field(function: Callable, number: int = 2) -> str:
-    """Write: how many pixels one output of a stack of convolutions depends on, from kernels and strides."""
-    cases = [([3], [1], 3), ([3, 3], [1, 1], 5), ([4, 4], [2, 2], 10), ([4] * 5, [2] * 5, 94)]
-    cases.append(([3] * 5, [2, 2, 2, 1, 1], 47))
+def d_block(function: Callable, number: int = 2) -> str:
+    """Write: a block of the discriminator, from its channels and its stride."""
+    wanted = ["Conv2d", "InstanceNorm2d", "LeakyReLU"]
 
-    def judge(answers):
-        for (kernels, strides, wanted), answer in zip(cases, answers, strict=True):
-            if int(answer) == wanted:
-                continue
-            layers = f"kernels {kernels} and strides {strides} see {wanted} pixels, and you say {answer}"
-            if int(answer) == 1 + sum(k - 1 for k in kernels):
-                return f"{layers}: after a layer of stride 2, one step to the side is two pixels of the picture."
-            if int(answer) == 1 + sum((k - 1) * math.prod(strides[: i + 1]) for i, k in enumerate(kernels)):
-                return f"{layers}: a layer's own stride widens only the layers after it."
-            return f"{layers}."
+    def judge(blocks):
+        for block, stride in zip(blocks, (2, 1), strict=True):
+            if not isinstance(block, nn.Module):
+                return f"return nn.Sequential(...); yours is a {type(block).__name__}."
+            layers = [one for one in block.modules() if not list(one.children())]
+            kinds = [type(one).__name__ for one in layers]
+            if kinds != wanted:
+                return f"wanted are {', '.join(wanted)}, in this order, and yours are {', '.join(kinds)}."
+            side, made = 8 // stride, tuple(block(torch.zeros(2, 4, 8, 8)).shape)
+            if layers[0].kernel_size != (3, 3) or made != (2, 6, side, side):
+                return (
+                    f"with 4 channels in, 6 out and stride {stride}, 8x8 pixels must become 6x{side}x{side}, by a "
+                    f"kernel of 3x3; yours become {'x'.join(map(str, made[1:]))}, by {layers[0].kernel_size[0]}."
+                )
+            if layers[2].negative_slope != 0.2:
+                return f"LeakyReLU keeps {layers[2].negative_slope:g} of a negative value, and wanted is 0.2."
+            if sum(p.numel() for p in block.parameters()) != sum(p.numel() for p in _block(4, 6, 1).parameters()):
+                return "the number of weights is another: leave the other settings of the layers as they are."
         return None
 
-    return check(number, lambda: [function(list(kernels), list(strides)) for kernels, strides, _ in cases], (), judge)
+    return check(number, lambda: [function(4, 6, stride) for stride in (2, 1)], (), judge)
 
 
 def loss_levels(guess: dict, number: int = 3) -> str:
-    """Predict: the two losses of a discriminator that cannot tell, of one that knows all; the smoothed answer."""
+    """Predict: the two losses of a discriminator that cannot tell, and of one that knows all."""
     wanted = {
         "cannot tell: D": (0.25, "half of (0.5 - 1)^2, plus half of 0.5^2"),
         "cannot tell: fooling D": (0.25, "the scores of generated squares are 0.5, and the generator wants 1"),
         "knows all: D": (0, "every score is where this discriminator wants it"),
         "knows all: fooling D": (1, "the scores of generated squares are 0, and the generator wants 1"),
-        "smoothed: best answer": (0.45, "try 0.5 and 0.4 in (s - 0.9)^2 + s^2: where between them is it lowest?"),
     }
 
     def judge(answer):
         if answer.keys() != wanted.keys():
-            return f"five answers are wanted: {', '.join(wanted)}."
+            return f"four answers are wanted: {', '.join(wanted)}."
         for name, (value, hint) in wanted.items():
             if not math.isclose(answer[name], value, abs_tol=1e-3):
                 return f"'{name}' is not {answer[name]}: {hint}."
@@ -212,7 +221,7 @@ def centre_mask(function: Callable, number: int = 6) -> str:
             return f"a picture of {tuple(picture.shape)} is wanted, and yours is {tuple(getattr(answer, 'shape', ()))}."
         changed = int((answer != picture).sum())
         if changed == 0:
-            return "still there: no value has changed. 12,288 should become 1; which dimension does each slice cut?"
+            return "still there: nothing is white. Compare masked.shape with the shape of what is set to 1."
         if not torch.equal(answer, wanted):
             return f"{changed:,} values have changed; wanted are the 12,288 of the centre, which become 1."
         return None
@@ -227,12 +236,12 @@ def unit_deviation(function: Callable, number: int = 7) -> str:
     )
 
     def judge(layer):
-        if not isinstance(layer, nn.Module):
-            return f"return a layer; yours is a {type(layer).__name__}."
+        if not isinstance(layer, nn.BatchNorm2d) or not layer.affine:
+            return f"it must stay an nn.BatchNorm2d with learned scale and shift; yours is {layer}."
         with torch.no_grad():
             large, small = layer.train()(values).std((0, 2, 3)).tolist()
         if abs(large - 1) > 0.1:
-            return f"channels of deviation 3 and 0.1 come out with {large:.2f} and {small:.2f}: is anything normalised?"
+            return f"channels of deviation 3 and 0.1 come out with {large:.2f} and {small:.2f}; wanted is 1."
         if abs(small - 1) > 0.02:
             return f"still there: deviations of 3 and 0.1 come out as {large:.2f} and {small:.2f}, wanted is 1."
         return None
@@ -242,15 +251,19 @@ def unit_deviation(function: Callable, number: int = 7) -> str:
 
 # --- answers in use ---------------------------------------------------------------------------------------------------
 
-KITS = {least_squares: _both_losses, receptive_field: _field, detail_of: lambda p, t: float(_steps(p) / _steps(t))}
+KITS = {
+    least_squares: (_loss_of_d, _loss_of_g),
+    d_block: _block,
+    detail_of: lambda p, t: float(_steps(p) / _steps(t)),
+}
 
 
-def yours(judge: Callable[..., str], function: Callable) -> Callable:
-    """The student's function if its check finds it correct, and else the kit's."""
-    if solved(judge(function)):
-        print("with your function")
-        return function
-    print("with the kit's function: yours is not solved yet")
+def yours(judge: Callable[..., str], answer):
+    """The student's function or functions if their check finds them correct, and else the kit's."""
+    if solved(judge(answer)):
+        print("with your answer")
+        return answer
+    print("with the kit's answer: yours is not solved yet")
     return KITS[judge]
 
 
@@ -314,6 +327,18 @@ def below_zero(g: nn.Module) -> str:
     return f"{100 * (made < 0).float().mean():.0f} %"
 
 
+def three_games(game: Callable, head_start: int) -> tuple[int, list[dict]]:
+    """In how many of three games with a head start G finds both groups: a fifth of its numbers at least on each side of
+    0. And a row for the games without and with it: the share below 0, for each seed.
+    """
+    rows = []
+    for steps in (0, head_start):
+        shares = {f"seed {seed}": below_zero(game(steps, seed)[0]) for seed in (0, 1, 2)}
+        rows.append({"steps of D alone": steps} | shares)
+    found = [20 <= int(str(share).removesuffix(" %")) <= 80 for share in list(rows[-1].values())[1:]]
+    return sum(found), rows
+
+
 # --- figures and tables -----------------------------------------------------------------------------------------------
 
 
@@ -323,35 +348,42 @@ def shapes(cfg) -> tuple[dict, dict]:
         built = context_encoder.PAPER.build(cfg)
         x, square = torch.zeros(1, 3, cfg.size, cfg.size), torch.zeros(1, 3, cfg.size // 2, cfg.size // 2)
     g, d, ups = built["generator"], built["discriminator"].layers, len(built["generator"].decoder) - 2
-    layers = {f"down {i}": step for i, step in enumerate(g.encoder, 1)} | {"bottleneck": g.bottleneck}
-    layers |= {f"up {i}": step for i, step in enumerate(g.decoder[:ups], 1)} | {"to RGB": g.decoder[ups:]}
+    layers = {_named(f"down {i}", step): step for i, step in enumerate(g.encoder, 1)}
+    layers |= {_named("bottleneck", g.bottleneck): g.bottleneck}
+    layers |= {_named(f"up {i}", step): step for i, step in enumerate(g.decoder[:ups], 1)}
+    layers |= {_named("to RGB", g.decoder[ups:]): g.decoder[ups:]}
     judged = {"conv 1": d[:2], "conv 2": d[2:5], "conv 3": d[5:8], "conv 4": d[8:11], "scores": d[11:]}
+    judged = {_named(label, layer): layer for label, layer in judged.items()}
     return viz.trace(layers, torch.cat([x, x[:, :1]], 1) if cfg.mask_channel else x), viz.trace(judged, square)
 
 
-def weights(cfg) -> str:
-    """How many weights both networks have, here and in the tutorial: a line for each."""
-    with torch.device("meta"):
-        here = context_encoder.PAPER.build(cfg)
-        theirs = {"generator": context_encoder.Generator(), "discriminator": context_encoder.Discriminator()}
-    counts = {name: [sum(p.numel() for p in nets[name].parameters()) for nets in (here, theirs)] for name in theirs}
-    return "\n".join(
-        f"{name}: {ours:,} weights here, {author:,} in the tutorial" for name, (ours, author) in counts.items()
-    )
+def _named(label: str, layer: nn.Module) -> str:
+    """The label of a layer, with its kernel and its stride."""
+    conv = next(one for one in layer.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d))
+    return f"{label}\nkernel {conv.kernel_size[0]}\nstride {conv.stride[0]}"
 
 
-def seen(square: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
-    """A square (1, 3, S, S), once for each place on the diagonal of D's map: dark where that score does not depend on
-    it. Instance normalisation is left out: its mean needs the whole square.
+def same_networks(generator_layers: Callable, discriminator_layers: Callable, cfg) -> str:
+    """How many weights the notebook's networks have, and whether they compute what the kit's do: a line for each.
+
+    The kit's are those of the patch head, without a mask.
     """
-    layers = context_encoder.Discriminator(8).layers
-    without = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.InstanceNorm2d)))
-    square, shown = square.detach().cpu().requires_grad_(), []
-    score_map = without(square)[0, 0]
-    for at in places:
-        gradient = torch.autograd.grad(score_map[at, at], square, retain_graph=True)[0]
-        shown.append((0.25 + 0.75 * (gradient != 0).any(1, keepdim=True)) * square.detach())
-    return torch.cat(shown)
+    shape, lines = context_encoder.NETWORKS[cfg.network], []
+    width, bottleneck, width_d = (shape[name] for name in ("width", "bottleneck", "width_d"))
+    x = torch.rand(2, 3, cfg.size, cfg.size, generator=torch.Generator().manual_seed(0))
+    with torch.device("meta"):
+        theirs = context_encoder.Generator(), context_encoder.Discriminator()
+    kit_g = context_encoder.Generator(cfg.size, width=width, bottleneck=bottleneck)
+    kits = kit_g, context_encoder.Discriminator(width_d)
+    owns = generator_layers(width, bottleneck), discriminator_layers(width_d)
+    for name, kit, own, author in zip(("generator", "discriminator"), kits, owns, theirs, strict=True):
+        own.load_state_dict(dict(zip(own.state_dict(), kit.state_dict().values(), strict=True)))
+        with torch.no_grad():
+            y = kit(x)
+            same = torch.allclose(own(2 * x - 1), 2 * y - 1 if name == "generator" else y, atol=1e-4)
+        ours, many = (sum(p.numel() for p in net.parameters()) for net in (own, author))
+        lines.append(f"{name}: {ours:,} weights ({many:,} in the tutorial); gives the same output as the kit's: {same}")
+    return "\n".join(lines)
 
 
 def film(history, masked: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -363,12 +395,30 @@ def film(history, masked: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.
     return frames
 
 
+def game_curves(history, per_epoch: int) -> dict[str, tuple]:
+    """The losses of the game in a training, as curves over epochs: {"fooling D" and "D": (epochs, losses)}."""
+    epochs = [step / per_epoch for step in history.steps]
+    return {name: (epochs[-len(loss) :], loss) for name, loss in history.losses.items() if name != "L1"}
+
+
+def tendency(curve: tuple | None) -> str:
+    """Whether a curve (x, y) ends higher than it begins."""
+    return "not trained" if curve is None or len(curve[1]) < 2 else "rises" if curve[1][-1] > curve[1][0] else "falls"
+
+
 def hard_cases(test: torch.Tensor, unseen: torch.Tensor | None, hole: torch.Tensor) -> dict[str, tuple]:
     """What the network was not trained for: {case: (pictures (B, 3, H, W), a hole (1, 1, H, W))}."""
-    cases = {} if unseen is None else {"unseen photograph": (unseen, hole)}
+    cases = {} if unseen is None else {"unseen photograph": (unseen.to(test.device).float() / 255, hole)}
+    cases["face in grey"] = test.mean(1, keepdim=True).expand(test.shape), hole
     cases["face upside down"] = test.flip(2), hole.flip(2)
-    cases["hole elsewhere"] = test, hole.roll(-test.shape[-1] // 5, 3)
+    cases["hole moved left"] = test, hole.roll(-test.shape[-1] // 16, 3)
     return cases
+
+
+def better(errors: dict[str, dict[str, float]], one: str, other: str) -> str:
+    """The changed faces for which ``one`` has a lower mean error than the ``other``."""
+    found = [name for name, means in errors.items() if name.startswith(("face", "hole")) and means[one] < means[other]]
+    return ", ".join(found) or "none"
 
 
 def fill_cases(cases: dict[str, tuple], fillers: list[Filler], fill: str) -> tuple[dict, dict]:
@@ -387,10 +437,18 @@ def fill_cases(cases: dict[str, tuple], fillers: list[Filler], fill: str) -> tup
     return means, {"filled": filled, "truth": torch.stack(truth), "mask": torch.stack(holes), "labels": list(cases)}
 
 
-def by_weight(recorded: Records, rows: dict[str, float]) -> list[dict]:
-    """Detail and hole MSE of recorded demos whose "fooling D" has other weights, {row: weight}: means over seeds."""
+ROWS = {"A": 0.001, "B": 0.05, "C": 0.0}  # of results/03_weights.png: weights of "fooling D"
+
+
+def row_of(weight: float) -> str:
+    """The row of results/03_weights.png whose network was trained with this weight of "fooling D"."""
+    return next(row for row, one in ROWS.items() if one == weight)
+
+
+def by_weight(recorded: Records) -> list[dict]:
+    """Detail and hole MSE of recorded demos whose "fooling D" has other weights: means over seeds."""
     paper, found = recorded.paper, []
-    for row, weight in rows.items():
+    for row, weight in sorted(ROWS.items(), key=lambda one: one[1]):
         runs = recorded.seeds(paper.Parameters.resolve({"weight_adv": weight})).values()
         line = {"row": row, "weight of fooling D": f"{weight:g}"}
         for score, label, digits in (("detail", "detail", 2), ("hole_mse", "hole MSE", 4)):
@@ -420,20 +478,69 @@ def _difference(one) -> str:
     return f"{one.mean:+.4f}" if abs(one.mean) >= 0.00005 else "less than 0.0001"
 
 
-def true_or_generated(real: torch.Tensor, drawn: torch.Tensor) -> tuple[dict[str, torch.Tensor], str]:
-    """Pairs of squares (B, 3, S, S), the true one in row A or B by chance: both rows, and the true ones' rows."""
-    swap = torch.rand(len(real), 1, 1, 1, generator=runtime.generator(2)) < 0.5
-    real, drawn = (nn.functional.interpolate(x.cpu(), scale_factor=2) for x in (real, drawn))
-    rows = {"A": torch.where(swap, drawn, real), "B": torch.where(swap, real, drawn)}
-    return rows, "".join("AB"[s] for s in swap.flatten().int())
+# What section 7 changes in the demo, and how it is called there.
+DIFFERENCES = {
+    "all of the tutorial's code": {"reading": "as_run"},
+    "all of the tutorial's text": {"reading": "as_written"},
+    "random places": {"mask_train": "random"},
+    "bug of exercise 7": {"bn_eps": 0.8},
+    "constant learning rate": {"anneal": False},
+    "cross entropy": {"adversarial": "cross entropy"},
+    "D learns first": {"first": "discriminator"},
+}
 
 
-def right(mine: str | None, true: str) -> str:
-    """How many of the true squares were found."""
-    if mine is None:
-        return "not answered yet"
-    found = sum(a == b for a, b in zip(mine, true, strict=False))
-    return f"{found} of {len(true)} are right; guessing finds all of them in {100 / 2 ** len(true):.0f} % of the cases"
+def differences(recorded: Records) -> dict[str, answers.Worth]:
+    """What each of `DIFFERENCES` is worth in recorded demos."""
+    return {name: answers.worth(recorded, changed) for name, changed in DIFFERENCES.items()}
+
+
+def single(effects: dict[str, answers.Worth]) -> dict[str, answers.Worth]:
+    """Those that change one thing."""
+    return {name: effect for name, effect in effects.items() if not name.startswith("all of")}
+
+
+# --- the seam ---------------------------------------------------------------------------------------------------------
+
+
+def seam(pictures: torch.Tensor, mask: torch.Tensor) -> float:
+    """The mean absolute step from a known pixel to its neighbour in the hole."""
+    total = count = 0.0
+    for d in (2, 3):
+        n = mask.shape[d] - 1
+        border = mask.narrow(d, 0, n) != mask.narrow(d, 1, n)
+        total += (pictures.diff(dim=d).abs() * border).sum().item()
+        count += pictures.shape[1] * border.sum().item()
+    return total / count
+
+
+def seams(function: Callable, filler: Filler, images: data.Images, mask: torch.Tensor, fill: str) -> tuple[str, list]:
+    """Is the seam at most the truth's, and the hole MSE at most the network's, on test faces? And both numbers, for
+    training faces and test faces.
+    """
+    harmonic, means = fills.Harmonic(), {}
+    for part, pixels in {"training": images.train, "test": images.test}.items():
+        truth = pixels[: len(mask)].to(mask.device).float() / 255
+        holes = mask[: len(truth)]
+        masked = masking.apply(truth, holes, fill, runtime.generator(0, mask.device))
+        drawn = masking.composite(truth, filler(masked, holes), holes)
+        try:
+            yours = masking.composite(truth, function(masked.clone(), drawn.clone(), holes), holes)
+        except Exception as error:  # whatever a student's code raises is what they want to read
+            return f"exercise 8: stopped with {type(error).__name__}: {error}", []
+        filled = {"truth": truth, harmonic.label: harmonic(masked, holes), filler.label: drawn, "yours": yours}
+        for name, x in filled.items():
+            error = metrics.mse(masking.composite(truth, x, holes), truth, holes).mean().item()
+            means.setdefault(name, {}).update({f"{part}: seam": seam(x, holes), f"{part}: hole MSE": error})
+    yours, reached = means["yours"], []
+    reached.append(yours["test: seam"] <= means["truth"]["test: seam"])
+    reached.append(yours["test: hole MSE"] <= means[filler.label]["test: hole MSE"])
+    said = [f"{what}: {'reached' if r else 'not yet'}" for what, r in zip(("seam", "hole MSE"), reached, strict=True)]
+    rows = [{"fill": name} | numbers for name, numbers in means.items()]
+    return f"exercise 8, on test faces: {', '.join(said)}", rows
+
+
+# --- the errors of section 6 ------------------------------------------------------------------------------------------
 
 
 def mean_errors(cfg, images, networks: list[Filler], device: torch.device | str) -> dict[str, dict[str, float]]:
@@ -448,3 +555,18 @@ def mean_errors(cfg, images, networks: list[Filler], device: torch.device | str)
             scored = run.beside_fills(paper, pictures, holes, networks, ("hole_mse",), cfg.fill)
         means[part] = {one.label: one.scores["hole_mse"].mean().item() for one in scored}
     return means
+
+
+def guesses(guess: dict, means: dict[str, dict[str, float]], label: str) -> str:
+    """What became of the guesses {part of the data: mean hole MSE of the network}: a line for each."""
+    return "\n".join(f"{part}: {guessed(one, means[part][label])}" for part, one in guess.items() if part in means)
+
+
+def rows_of(means: dict[str, dict[str, float]], networks: list[Filler]) -> list[dict]:
+    """`mean_errors` of some fills and of the networks, as rows of a table."""
+    shown = ["do nothing", *(fills.label(id) for id in ("mean", "telea", "harmonic")), *(one.label for one in networks)]
+    return [
+        {"fill": name} | {f"{part}: hole MSE": of.get(name) for part, of in means.items()}
+        for name in shown
+        if name in means["test"]
+    ]

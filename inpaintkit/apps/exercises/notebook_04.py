@@ -1,6 +1,7 @@
 """Checks of the exercises of notebook 04, and what its cells call."""
 
 import copy
+import itertools
 import math
 import tempfile
 from collections.abc import Callable
@@ -11,10 +12,13 @@ import torch
 from torch import nn
 
 from inpaintkit import data, fills, masking, metrics, runtime
-from inpaintkit.apps.exercises import Own, check, solved, train_with
+from inpaintkit.apps.exercises import Own, check, guessed, solved, train_with
 from inpaintkit.contracts import Filler, Recipe
-from inpaintkit.experiments import run
+from inpaintkit.experiments import answers, run
+from inpaintkit.experiments.answers import Worth
+from inpaintkit.experiments.records import Records
 from inpaintkit.papers import ssrgan
+from inpaintkit.training import History
 
 
 def lost_shares(guess: dict, number: int = 1) -> str:
@@ -194,9 +198,7 @@ def blind(guess: dict, number: int = 6) -> str:
         if math.isclose(answer["loss of D"], best**2, abs_tol=2e-3):
             return "loss of D: this is one of its two terms."
         if not math.isclose(answer["loss of D"], loss, abs_tol=3e-3):
-            return (
-                "loss of D: put the score into both terms of equation 2, one for true and one for generated pictures."
-            )
+            return "loss of D: put the score into both terms, L_real of true and L_fake of generated pictures."
         if math.isclose(answer["fooling"], best**2, abs_tol=2e-3):
             return "fooling: the generator wants 1, not 0 and not 0.95."
         if not math.isclose(answer["fooling"], fooling, abs_tol=2e-3):
@@ -275,7 +277,7 @@ def _generator_problem(same: Callable, g: list, d: list, x: SimpleNamespace) -> 
     if same(x.content):
         if not any(step.any() for step in d):
             return "the fault is still there: the generator sees only the content term, and D is not trained."
-        return "the generator still sees only the content term: add equation 5's second term."
+        return "the generator still sees only the content term: add the second term of L_G."
     known = {
         None: x.content + x.weight * x.fooling,
         "the generator's second term has lost its weight.": x.content + x.fooling,
@@ -292,15 +294,15 @@ def _generator_problem(same: Callable, g: list, d: list, x: SimpleNamespace) -> 
 def _discriminator_problem(same: Callable, d: list, x: SimpleNamespace) -> str | None:
     """What is wrong with the discriminator's gradients ``d``."""
     if not any(step.any() for step in d):
-        return "the generator's step is right. Now D's: equations 2 to 4."
+        return "the generator's step is right. Now D's: L_D is L_real plus L_fake."
     second = "D judges a second picture, drawn after the step; use the first one, and save half of the time."
     known = {
         None: x.real + x.fake,
-        "D's target for true pictures is not 1: see equation 3.": (x.true - 1).square().mean() + x.fake,
-        "equation 3: the noise has a factor of 0.1 here.": (x.true - (1 - x.noise)).square().mean() + x.fake,
-        "D sees only true pictures: equation 4 is missing.": x.real,
-        "D sees only generated pictures: equation 3 is missing.": x.fake,
-        "equation 2 is a sum, without a half.": (x.real + x.fake) / 2,
+        "D's target for true pictures is not 1: see L_real.": (x.true - 1).square().mean() + x.fake,
+        "L_real: the noise has a factor of 0.1.": (x.true - (1 - x.noise)).square().mean() + x.fake,
+        "D sees only true pictures: L_fake is missing.": x.real,
+        "D sees only generated pictures: L_real is missing.": x.fake,
+        "L_D is a sum, without a half.": (x.real + x.fake) / 2,
         second: x.real + x.of_new_g,
     }
     for problem, loss in known.items():
@@ -388,6 +390,13 @@ def blind_levels(cfg) -> dict[str, float] | None:
     return {"D: if it cannot tell": loss, "fooling D: if D cannot tell": (1 - mean / 2) ** 2}
 
 
+def side(history: History, told: dict[str, float]) -> str:
+    """Is "fooling D", in the last third of the training, above or below its level of `blind_levels`?"""
+    values, (_, level) = history.losses["fooling D"], told.values()
+    late = values[-max(1, len(values) // 3) :]
+    return "above" if sum(late) / len(late) > level else "below"
+
+
 def mean_nmse(function: Callable, number: int = 8) -> str:
     """Find the bug: mean over images of sum e^2 / sum x^2, from batches of pictures."""
     draw = torch.Generator().manual_seed(0)
@@ -420,7 +429,7 @@ def mean_nmse(function: Callable, number: int = 8) -> str:
 
 
 def short(changes: dict, seeds: int = 1, epochs: int = 1) -> dict[str, str]:
-    """Open question: short trainings on 100 faces, of `fixed` and with ``changes``, with seeds 0, 1, ...: the NMSE of
+    """Open question: short trainings on 100 faces, of the demo and with ``changes``, with seeds 0, 1, ...: the NMSE of
     48 test faces for each seed, and whether the seeds agree.
 
     Raises ValueError for a parameter that does not exist.
@@ -428,14 +437,15 @@ def short(changes: dict, seeds: int = 1, epochs: int = 1) -> dict[str, str]:
     scores = {label: [_trained(changed, s, epochs) for s in range(seeds)] for label, changed in _two(changes).items()}
     before, after = scores.values()
     lower = sum(b < a for a, b in zip(before, after, strict=True))
-    said = "one seed decides nothing" if seeds < 2 else "all agree" if lower in (0, seeds) else "they do not agree"
+    said = "all agree" if lower in (0, seeds) else "they do not agree"
+    said = f"{said}, which is an answer" if seeds > 2 else "too few for an answer, three are wanted"
     return {label: ", ".join(f"{score:.4f}" for score in values) for label, values in scores.items()} | {
         "verdict": f"the change is lower with {lower} of {seeds} seeds: {said}"
     }
 
 
 def _two(changes: dict) -> dict[str, dict]:
-    return {"fixed": {}, str(changes): changes}
+    return {"your network": {}, str(changes): changes}
 
 
 def _trained(changes: dict, seed: int, epochs: int) -> float:
@@ -447,6 +457,44 @@ def _trained(changes: dict, seed: int, epochs: int) -> float:
     lost = ssrgan.PAPER.test_holes(cfg, len(test))[ssrgan.level_name(cfg.p)].to(device)
     full = masking.composite(test, ssrgan.PAPER.filler(modules, cfg)(masking.apply(test, lost), lost), lost)
     return metrics.nmse(full, test).mean().item()
+
+
+def weights(*networks: nn.Module) -> int:
+    """How many numbers networks learn."""
+    return sum(p.numel() for network in networks for p in network.parameters())
+
+
+def lowering(guess: list[str] | None, effects: dict[str, Worth]) -> str:
+    """Which changes lower the error? How many of them a guess found, and how many it named in vain."""
+    if guess is None:
+        return guessed(None, "")
+    if unknown := set(guess) - effects.keys():
+        return f"not in the list: {', '.join(sorted(unknown))}"
+    lower = {name for name, effect in effects.items() if effect.verdict.startswith("lower")}
+    return f"{len(lower & set(guess))} of {len(lower)} found, {len(set(guess) - lower)} named that do not"
+
+
+def levels_told_apart(recorded: Records) -> list[dict[str, str]]:
+    """The paper's figure 5 in words: does the error rise from level to level, where is the network below or above
+    biharmonic, and where are flowers higher than another set? Only what all seeds and the interval say."""
+    found, flowers = answers.lines(recorded, "figure5"), "Flowers-102"
+
+    def where(said: dict[float, str], wanted: str) -> str:
+        if answers.NOT_RUN in said.values():
+            return answers.NOT_RUN
+        levels = [f"{100 * p:.0f}" for p, one in said.items() if one == wanted]
+        return "all levels" if len(levels) == len(said) else ", ".join(levels) + " %" if levels else "none"
+
+    rows = []
+    for name, line in found.items():
+        steps = [answers.direction(recorded, b, a, apart=True) for a, b in itertools.pairwise(line.values())]
+        against = {p: answers.direction(recorded, one, one, fillers=("", "biharmonic")) for p, one in line.items()}
+        higher = {p: answers.direction(recorded, found[flowers][p], one, apart=True) for p, one in line.items()}
+        row = {"data set": name, "NMSE rises": f"{steps.count('higher')} of {len(steps)} steps"}
+        row |= {"network lower than biharmonic at": where(against, "lower")}
+        row |= {"network higher at": where(against, "higher")}
+        rows.append(row | {"flowers higher at": "–" if name == flowers else where(higher, "higher")})
+    return rows
 
 
 def reach(filler: Filler) -> int:

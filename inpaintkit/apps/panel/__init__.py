@@ -20,6 +20,7 @@ import torch
 import traitlets
 from PIL import Image
 
+from inpaintkit import viz
 from inpaintkit.apps import photos
 from inpaintkit.data.reading import read
 
@@ -161,17 +162,18 @@ class Panel(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         names = [control["label"] for control in self.controls] + ["a brush"] * self.paints
         words = f"A live panel ({', '.join(names)}): run this cell in Jupyter or Colab to play."
-        data |= {"text/plain": words, "image/jpeg": self.still()}
-        return data, metadata | {"image/jpeg": {"alt": words}}
+        content, form = self.still()
+        data |= {"text/plain": words, f"image/{form}": base64.b64encode(content).decode()}
+        return data, metadata | {f"image/{form}": {"alt": words}}
 
-    def still(self) -> str:
-        """The first answer as one picture: a JPEG, base64."""
+    def still(self) -> tuple[bytes, str]:
+        """The first answer as one picture: its bytes, and "png" or "jpeg"."""
         tiles = [{"picture": self.hidden(), "label": "hole", "note": ""}] if self.paints else []
         tiles += self.reply["tiles"]
         pictures = [Image.open(io.BytesIO(tile["picture"])).convert("RGB") for tile in tiles]
         shapes = [picture.width / picture.height for picture in pictures]
         gap, wide, words = 0.1, 10, 0.6  # inches: between pictures, of the figure, and of the words above a picture
-        high = min(2.6, wide / sum(shapes) - gap)  # all in one row, or else in rows of about the same width
+        high = min(3.6 if len(shapes) == 1 else 2.6, wide / sum(shapes) - gap)  # all in one row, or else in some rows
         full = wide
         if high < 1.7:
             high = 2.2
@@ -196,7 +198,7 @@ class Panel(anywidget.AnyWidget):
                 lines = [textwrap.fill(tile[part], max(12, int(11 * width))) for part in ("label", "note")]
                 place.set_title("\n".join(filter(None, lines)), fontsize=9, pad=3)
                 left += width + gap
-        return base64.b64encode(plot(figure, "jpeg")).decode()
+        return viz.encode(figure, "pictures", 1.25)
 
     def hidden(self) -> bytes:
         """The picture with its hole in yellow, as the panel shows it: a PNG."""
@@ -212,10 +214,10 @@ def png(picture: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def plot(figure, kind: str = "png") -> bytes:
-    """A figure of matplotlib as the bytes of a "png" or a "jpeg"; the figure is closed."""
-    buffer, small = io.BytesIO(), {"pil_kwargs": {"quality": 42, "optimize": True}} if kind == "jpeg" else {}
-    figure.savefig(buffer, format=kind, dpi=80, bbox_inches="tight", **small)
+def plot(figure) -> bytes:
+    """A figure of matplotlib as the bytes of a PNG; the figure is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=2 * viz.DPI, bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue()
 
