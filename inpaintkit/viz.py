@@ -78,8 +78,8 @@ def grid(
     if not rows:
         return
     figure, zoom = _sheet(rows, titles, holes, notes)
-    told = "; ".join(filter(None, rows)) + (f"; columns: {', '.join(titles)}" if titles else "")
-    _show(figure, f"Rows of pictures, from the top: {told}", save, "pictures", zoom)
+    told = f"Rows of pictures, from the top: {'; '.join(rows)}" if any(rows) else "A row of pictures"
+    _show(figure, told + (f"; columns: {', '.join(titles)}" if titles else ""), save, "pictures", zoom)
 
 
 def _sheet(rows, titles, holes, notes):

@@ -228,7 +228,7 @@ class Stamps(Panel):
         size = f"{given.shape[1]}x{given.shape[2]}"
         yield Tile("input", given / white, f"{size}, all 1" if values["input"] == "all ones" else size)
         yield Tile("kernel: its middle is 1", kernel[None] / white, f"edges {edge:g}, corners {corner:g}")
-        yield Tile("stamped", stamped / white, f"inside {inner.min():.2f} to {inner.max():.2f}; white is {white:.3g}")
+        yield Tile("stamped", stamped / white, f"inside: {inner.min():.2f} to {inner.max():.2f}")
 
 
 class Shift(Panel):
@@ -282,7 +282,7 @@ class Window(Panel):
             )  # fmt: skip
             pairs.append((name, picture, score, f"SSIM {score:.3f}"))
             mean = torch.from_numpy(everywhere).float().mean(0, keepdim=True)
-            maps.append(Tile(f"{name}: map", mean, f"window {side}x{side}; black: 0 or less"))
+            maps.append(Tile(f"{name}: map", mean, "black: 0 or less"))
         for pair in zip(ranked(pairs, lowest=False), maps, strict=True):
             yield from pair
 

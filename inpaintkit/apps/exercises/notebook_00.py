@@ -18,13 +18,13 @@ from inpaintkit.parameters import Common
 FILLS = {  # what the notebook says about each
     "mean": "with the mean colour of all known pixels",
     "ring": "with the mean colour of the ring (exercise 3)",
-    "box": 'from the rim inwards, with the mean of only the known pixels ("normalised") in a box of 5x5',
+    "box": "with the mean of the known pixels in a 5x5 box, from the rim inwards (normalised: only known ones count)",
     "harmonic": "with means of four neighbours (exercise 4)",
-    "biharmonic": "like a thin plate that continues the values and the slopes at the rim",
+    "biharmonic": "like a thin metal plate, bent so that it continues the values and the slopes at the rim",
     "telea": "from the rim inwards, with the colours and slopes of known pixels nearby",
-    "navier-stokes": "by continuing lines of equal brightness, as a fluid flows along them",
+    "navier-stokes": "from the rim inwards: lines of equal brightness go on in their direction",
     "patch": "with copies of the known squares of 7x7 pixels that fit best",
-    "frequency": "with a sum of waves that fits the known pixels",
+    "frequency": "with waves (light and dark stripes), added so that they fit the known pixels",
     "nothing": "not at all: it stays black, and the picture is unrepaired",
 }
 
@@ -50,7 +50,7 @@ def composite(function: Callable, number: int = 1) -> str:
 
 
 def coverage(guess: dict, number: int = 2) -> str:
-    """Predict, in 100x100 pixels: the share that a square of 20 % of the side hides; the side that hides 20 %."""
+    """Calculate, in 100x100 pixels: the share that a square of 20 % of the side hides; the side that hides 20 %."""
 
     def judge(answer):
         share, side = answer["share"], answer["side"]
@@ -222,7 +222,7 @@ def striped(side: int = 16, zoom: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def stripes(guess: dict, number: int = 5) -> str:
-    """Predict: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
+    """Calculate: the MSE of a flat grey, and of the right stripes shifted by one pixel, against stripes of 0 and 1."""
 
     def judge(answer):
         if not math.isclose(answer["grey"], 0.25, abs_tol=1e-3):
@@ -339,7 +339,7 @@ def crossing(truth: torch.Tensor, lower: torch.Tensor, higher: torch.Tensor) -> 
 
 def trial(score: Callable, image: torch.Tensor, mask: torch.Tensor) -> tuple[list[dict], str]:
     """A student's score of plausible fills: a row for each fill, for noise and the truth, from best to worst; and
-    whether noise is last, the truth first or second, and ``image`` not needed."""
+    whether noise is last, the truth first or second, copied squares before a flat colour, and ``image`` not needed."""
     masked = masking.apply(image, mask)
     tested = {
         fill.label: masking.composite(image, fill(masked, mask), mask)
@@ -366,8 +366,57 @@ def trial(score: Callable, image: torch.Tensor, mask: torch.Tensor) -> tuple[lis
         blind = False
     faults = [] if order[-1] == "noise" else ["noise is not last"]
     faults += [] if "truth" in order[:2] else ["the truth is neither first nor second"]
+    patch, ring = fills.label("patch"), fills.label("ring")
+    faults += [] if order.index(patch) < order.index(ring) else [f"{patch} is not before the {ring}"]
     faults += [] if blind else ["it needs the truth (image)"]
     return rows, f"exercise 9: {'not yet: ' + '; '.join(faults) if faults else 'passed'}"
+
+
+def _lead(better: Scored, than: Scored, score: str) -> torch.Tensor:
+    """How much better a fill is than another, a value per picture: its PSNR is higher, or its MSE lower."""
+    sign = -1 if score == "MSE" else 1
+    return sign * (better.scores[f"hole_{score.lower()}"] - than.scores[f"hole_{score.lower()}"])
+
+
+def lead_in_words(better: Scored, than: Scored) -> str:
+    """The mean of a fill's lead over another, and its standard deviation over the pictures."""
+    said = []
+    for score, digits in {"MSE": 4, "PSNR": 1}.items():
+        lead = _lead(better, than, score)
+        said.append(f"hole {score} {lead.mean():.{digits}f} ± {lead.std():.{digits}f}")
+    return f"lead of the winner over {than.label}, mean ± standard deviation of the crops: {', '.join(said)} dB"
+
+
+def resampled(values: torch.Tensor, groups: Sequence[str], draws: int = 500) -> torch.Tensor:
+    """Means of ``values`` in bootstrap draws of their ``groups``, a name per value: a group is drawn as a whole."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    drawn = torch.randint(len(number), (draws, len(number)), generator=runtime.generator(0))
+    times = F.one_hot(drawn, len(number)).sum(1)[:, [number[name] for name in groups]].double()
+    return (times * values.cpu()).sum(1) / times.sum(1)
+
+
+def leads(better: Scored, than: Scored, names: Sequence[str]) -> tuple[list[dict], dict[str, str], dict]:
+    """Whether a fill is better than another, by drawing crops (``names``: photograph@place) and whole photographs.
+
+    Returns rows for a table; {question: "contains 0" or "does not"}; and the mean leads in PSNR, {drawn: (500,)}.
+    """
+    photographs = [name.split("@")[0] for name in names]
+    rows, zero, means = [], {}, {}
+    for score, digits in {"MSE": 4, "PSNR": 1}.items():
+        lead = _lead(better, than, score)
+        of_each = [
+            lead[[i for i, one in enumerate(photographs) if one == name]].mean() for name in dict.fromkeys(photographs)
+        ]
+        row = {"lead in": score, "mean": f"{lead.mean():.{digits}f}"}
+        for what, groups in {"crops": names, "photographs": photographs}.items():
+            means[f"{what} drawn"] = drawn = resampled(lead, groups)
+            low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+            question = score if what == "crops" else f"{score}, {what} drawn"
+            zero[question] = "contains 0" if low <= 0 <= high else "does not"
+            row[f"interval, {what} drawn"] = f"{low:.{digits}f} to {high:.{digits}f}"
+        row["better on crops"] = f"{(lead > 0).sum()} of {len(names)}"
+        rows.append(row | {"better on photographs": f"{sum(x > 0 for x in of_each)} of {len(of_each)}"})
+    return rows, zero, means
 
 
 def write_record(folder: Path, cfg: Common, images: Images, mask: torch.Tensor, scored: Sequence[Scored]) -> None:

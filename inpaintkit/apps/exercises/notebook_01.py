@@ -1,7 +1,6 @@
 """Checks of the exercises of notebook 01, and what its cells call: rows of tables, holes, layers by name."""
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 
@@ -10,8 +9,9 @@ from torch import nn
 
 from inpaintkit import data, evaluate, masking, training, viz
 from inpaintkit.apps.exercises import check, solved, train_with
-from inpaintkit.contracts import Filler, Question, Recipe
-from inpaintkit.experiments import answers, questions, records, run
+from inpaintkit.contracts import Filler, Recipe
+from inpaintkit.experiments import records, run
+from inpaintkit.experiments.answers import Worth
 from inpaintkit.papers import baselines
 from inpaintkit.papers.autoencoder import PAPER, Autoencoder, conv_pool, transposed
 from inpaintkit.patches import take_patch
@@ -41,12 +41,20 @@ def scored(cfg, pictures: torch.Tensor, fillers: list[Filler]) -> list[evaluate.
     return run.beside_fills(PAPER, pictures, own_holes(cfg, pictures), fillers)
 
 
-def show(pictures: torch.Tensor, mask: torch.Tensor, fillers: list[Filler], label: str, count: int) -> None:
-    """What ``fillers`` make of a few pictures at equal steps (the first of them first), beside the truth."""
-    few = torch.arange(0, len(pictures), max(1, len(pictures) // count))[:count]
-    truth, holes = pictures[few], mask[:1].expand(len(few), -1, -1, -1)
+def show(pictures: torch.Tensor, mask: torch.Tensor, fillers: list[Filler], labels: dict[str, int]) -> None:
+    """What ``fillers`` make of some pictures, {label: its number}, beside the truth."""
+    truth = pictures[list(labels.values())]
+    holes = mask[:1].expand(len(truth), -1, -1, -1)
     filled = {one.label: one(masking.apply(truth, holes, "black"), holes) for one in fillers}
-    viz.compare(filled, truth, holes, labels=[f"{label} {i}" for i in range(1, len(few) + 1)])
+    viz.compare(filled, truth, holes, labels=list(labels))
+
+
+def examples(images: data.Images, part: str) -> dict[str, int]:
+    """Three pictures of a part for `show`, named by their photograph: of the unseen ones a cat, bricks and grass."""
+    names, called = images.names[part], {"chelsea": "cat", "brick": "bricks"}
+    numbers = [len(names) * share // 63 for share in (10, 36, 45)]
+    labels = [names[i].split("@")[0] for i in numbers] if part == "unseen" else ["face 1", "face 2", "face 3"]
+    return {called.get(label, label): i for label, i in zip(labels, numbers, strict=True)}
 
 
 def relative(measure: Callable, filled: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor, side: int) -> float:
@@ -55,36 +63,29 @@ def relative(measure: Callable, filled: torch.Tensor, truth: torch.Tensor, mask:
     return drawn / true
 
 
-def readings(recorded: records.Records) -> list[dict]:
-    """Hole MSE on test faces of each reading, and of `fixed` with two changes, as recorded: a row for each, a column
-    for each seed, and the harmonic fill on the same pictures."""
-    rows = []
-    both = Question("both", "", {"fixed, 3 channels and ReLU": {"narrow": 3, "out_act": "relu"}})
-    asked = [questions.questions(PAPER)["readings"], both]
-    for one in itertools.chain(*(answers.variants(recorded, question) for question in asked)):
-        of_seeds = {f"seed {i}": recorded.score(r, "test", one.holes, PAPER.network) for i, r in one.runs.items()}
-        fill = {"harmonic": answers.mean(recorded, one, "test", "harmonic")} if one.runs else {}
-        rows.append({"reading": one.label.split(":")[0] + one.mark} | of_seeds | fill)
-    return rows
+def together(effects: dict[str, Worth]) -> str:
+    """Whether the last effect, of all changes together, is less or more than the sum of the others with every seed."""
+    *alone, both = (effect.seeds for effect in effects.values())
+    gaps = [of_both - sum(parts) for of_both, *parts in zip(both, *alone, strict=True)]
+    if not gaps:
+        return "not run"
+    return "more" if min(gaps) > 0 else "less" if max(gaps) < 0 else "as much"
 
 
 def diagram_layers(net: Autoencoder) -> dict[str, nn.Module]:
-    """The layers of the diagram by name: a convolution with its pooling, the fully connected ones, a transposed one."""
+    """The layers of the diagram by name: a convolution with its pooling, the fully connected ones, the code as a
+    picture of 8x8, the transposed ones."""
     layers = {f"conv {i}": block for i, block in enumerate(net.encoder[0][:3], 1)}
-    return layers | {"fc 1, fc 2": nn.Sequential(nn.Flatten(), *net.encoder[1:])} | decoder_layers(net)
+    layers |= {"fc 1": nn.Sequential(nn.Flatten(), *net.encoder[1:3]), "fc 2": net.encoder[3:5]}
+    layers |= {"reshape": nn.Unflatten(1, (net.channels, 8, 8))}
+    return layers | {f"t-conv {i}": layer for i, layer in enumerate(net.decoder[:-1:2], 1)}
 
 
-def decoder_layers(net: Autoencoder) -> dict[str, nn.Module]:
-    """The transposed convolutions by name; the first one takes the code as a picture of 8x8."""
-    first, *others = net.decoder[:-1:2]
-    layers = {"t-conv 1": nn.Sequential(nn.Unflatten(1, (net.channels, 8, 8)), first)}
-    return layers | {f"t-conv {i}": layer for i, layer in enumerate(others, 2)}
-
-
-def frames(history: training.History) -> dict[str, torch.Tensor]:
-    """What was drawn during a training, for `viz.animation`: {caption: pictures}, five epochs at most."""
+def show_epochs(history: training.History, faces: tuple[int, ...] = (1, 2)) -> None:
+    """What was drawn during a training, a row for each face: five epochs at most."""
     drawn = list(zip(history.preview_epochs, history.previews, strict=True))
-    return {f"epoch {n}": faces / 255 for n, faces in drawn[:: max(1, len(drawn) // 4)]}
+    some = {f"epoch {n}": pictures / 255 for n, pictures in drawn[:: max(1, len(drawn) // 4)]}
+    viz.grid({f"face {i + 1}": torch.stack([one[i] for one in some.values()]) for i in faces}, list(some))
 
 
 def ratio(rows: list[evaluate.Scored]) -> float:
@@ -104,15 +105,13 @@ def means(scored: dict[str, list[evaluate.Scored]], chosen: tuple[str, ...]) -> 
 
 
 @torch.no_grad()
-def narrow_channels(net: Autoencoder, masked: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What a network draws, and the channels after the ReLU before its last layer, as pictures of one size; white is
-    the largest value of all."""
-    drawn, code = net(masked), net.encoder(masked)
-    channels = net.decoder[:-2](code.view(-1, net.channels, 8, 8))[:, :3]  # four layers: of 128
-    zoom = drawn.shape[-1] // channels.shape[-1]
-    channels = (channels / channels.max()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    rows = {"drawn": drawn} | {f"channel {i}": channels[:, i - 1 : i] for i in range(1, channels.shape[1] + 1)}
-    return {label: row.repeat_interleave(2, 2).repeat_interleave(2, 3) for label, row in rows.items()}
+def narrow_channels(net: Autoencoder, masked: torch.Tensor) -> torch.Tensor:
+    """The channels after the ReLU before the last layer of a network with three of them: (B, 3, 64, 64); 1 is the
+    largest value of all."""
+    code = net.encoder(masked).view(-1, net.channels, 8, 8)
+    channels = net.decoder[:-2](code)
+    zoom = 64 // channels.shape[-1]
+    return (channels / channels.max()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
 
 
 def sizes(guess: dict, number: int = 1) -> str:
@@ -269,10 +268,8 @@ def encoder(network: Callable[[], nn.Module], number: int = 5) -> str:
         net, features = answer
         if torch.is_tensor(features) and features.requires_grad:
             features.sum().backward()
-            unused = [name for name, weight in net.named_parameters() if weight.grad is None]
-            if unused:
-                layers = len({name.rpartition(".")[0] for name in unused})
-                return f"still there: after backward(), {layers} layer{'s' * (layers > 1)} got no gradient."
+            if any(weight.grad is None for weight in net.parameters()):
+                return "the bug is still there."
         if not torch.is_tensor(features) or tuple(features.shape) != (2, 4, 4, 4):
             shape = tuple(getattr(features, "shape", ()))
             return f"three poolings take a 32x32 picture to 4x4 with 4 channels, (2, 4, 4, 4); yours gives {shape}."
@@ -379,14 +376,22 @@ def given_layers() -> nn.Module:
 
 
 @torch.no_grad()
-def flat_squares(network: Callable[[], nn.Module]) -> torch.Tensor:
+def flat_squares(network: Callable[[], nn.Module]) -> tuple[torch.Tensor, torch.Tensor]:
     """What the untrained decoder of exercise 7 draws from four flat inputs: (4, 1, 64, 64), with all the contrast that
-    there is from black to white, every pixel four times as large."""
+    there is from black to white, every pixel four times as large; and what this contrast is, (4,)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         grey = network()(torch.rand(4, 16, 1, 1).expand(4, 16, 8, 8)).mean(1, keepdim=True)
     low, high = grey.amin((1, 2, 3), keepdim=True), grey.amax((1, 2, 3), keepdim=True)
-    return ((grey - low) / (high - low).clamp(min=1e-6)).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    full = ((grey - low) / (high - low).clamp(min=1e-6)).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    return full, (high - low).flatten()
+
+
+def show_squares(networks: dict[str, Callable[[], nn.Module]]) -> None:
+    """What some decoders draw from four flat inputs, at full contrast; the numbers say how much that is."""
+    drawn = {label: flat_squares(network) for label, network in networks.items()}
+    notes = {label: [f"{contrast:.3f}" for contrast in contrasts] for label, (_, contrasts) in drawn.items()}
+    viz.grid({label: full for label, (full, _) in drawn.items()}, [f"input {i}" for i in range(1, 5)], notes=notes)
 
 
 @functools.cache
@@ -410,22 +415,18 @@ def realness(function: Callable, number: int = 8) -> str:
             return f"one number for each square is wanted, a tensor ({len(_squares()[0])},)."
         drawn, noisy = ((true > one).float().mean().item() for one in others)
         if min(drawn, noisy) < 0.9:
-            return (
-                f"still there: true squares are above {drawn:.0%} of the drawn ones, "
-                f"and above {noisy:.0%} of those with noise; 90% is wanted."
-            )
+            what = "softness" if drawn < 0.9 else "effect of noise"
+            won = f"true squares win against {drawn:.0%}, with noise {noisy:.0%}"
+            return f"the {what} is still there: {won}; 90% is wanted."
         return None
 
     return check(number, lambda: [function(squares.clone()) for squares in _squares()], (), judge)
 
 
-def candidates(drawn: torch.Tensor, masked: torch.Tensor, mask: torch.Tensor, people: torch.Tensor) -> dict:
-    """Three ways to fill the holes, {label: pictures}: what the network has drawn, the same with a little noise, and
-    squares cut out of photographs of other ``people`` (B, C, H, W)."""
+def candidates(drawn: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the network has drawn, and the same with a little noise in the hole: {label: pictures}."""
     noisy = (drawn + 0.03 * torch.randn_like(drawn)).clamp(0, 1)
-    others = people[torch.arange(len(drawn), device=people.device) % len(people)]
-    filled = {"network": drawn, "network + noise": noisy, "another person": others}
-    return {label: torch.where(mask, pictures, masked) for label, pictures in filled.items()}
+    return {"network": drawn, "network + noise": torch.where(mask, noisy, drawn)}
 
 
 def own_step(recipe: Recipe, step: Callable) -> Recipe:

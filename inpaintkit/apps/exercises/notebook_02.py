@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inpaintkit import fills, masking, metrics, runtime, viz
-from inpaintkit.apps.exercises import check, train_with
+from inpaintkit.apps.exercises import check, guessed, train_with
 from inpaintkit.contracts import Filler, Question, Recipe
 from inpaintkit.experiments import answers, run
 from inpaintkit.experiments.records import Interval, Records, paired
@@ -45,7 +45,7 @@ def sampled_latent(function: Callable, number: int = 1) -> str:
             return "all numbers of a vector get the same noise: sample as many as mu has."
         by_mu, by_logvar = torch.autograd.grad(z.sum(), (mu, logvar), allow_unused=True)
         if by_mu is None or not by_mu.any():
-            return "still there: the samples are right, but no gradient reaches mu."
+            return "the break is still there: the samples are right, but no gradient reaches mu."
         if by_logvar is None or not by_logvar.any():
             return "mu gets its gradient, logvar gets none: which operation cuts it off?"
         return None
@@ -187,7 +187,7 @@ def vae_step(function: Callable, number: int = 6) -> str:
             return "nothing was decoded: call net.encode, sample, call net.decode."
         seen = net.seen
         if torch.allclose(seen["z"], seen["mu"]):
-            return "still there: the decoder gets the mean, nothing is sampled."
+            return "the autoencoder is still there: the decoder gets the mean, nothing is sampled."
         mu, logvar = before.encode(masked)
         noise = (seen["z"] - seen["mu"]) / (0.5 * seen["logvar"]).exp()
         pred = before.decode(mu + (0.5 * logvar).exp() * noise)
@@ -223,7 +223,7 @@ def training_pair(function: Callable, number: int = 7) -> str:
         if masked.shape != truth.shape or target.shape != truth.shape:
             return f"input and target are pictures, {tuple(truth.shape)} each; yours are not."
         if torch.equal(target, wanted):
-            return "still there: a network trained with these pairs would return its input."
+            return "the bug is still there: a network trained with these pairs would return its input."
         if not torch.equal(target, truth):
             return "the target is the complete picture, unchanged."
         if torch.equal(masked, truth):
@@ -308,15 +308,15 @@ def latent_space() -> None:
     for axes, (title, (means, sigma)) in zip(row, panels.items(), strict=True):
         for i, (colour, mu) in enumerate(zip(("#d62728", "#1f77b4", "#2ca02c"), means, strict=True)):
             cloud = mu + sigma * noise[i]
-            axes.scatter(*cloud.T, s=9, color=colour, alpha=0.4, linewidths=0)
-            axes.scatter(*mu, s=45, color=colour, edgecolors="black", zorder=3)
+            axes.scatter(*cloud.T, s=6, color=colour, linewidths=0)
+            axes.scatter(*mu, s=110, color=colour, edgecolors="white", linewidths=1.5, zorder=3)
             place = mu + torch.tensor([0.28, 0.28])
-            axes.text(*place, f"face {i + 1}", fontsize=10, zorder=4)
-        if sigma < 0.5:
-            axes.text(0, 0, "?", fontsize=22, color="#777777", ha="center", va="center")
-        else:
-            axes.add_patch(plt.Circle((0, 0), 2, fill=False, linestyle="--", color="#555555"))
-            axes.text(1.5, -1.75, "prior", fontsize=10, color="#555555")
+            around = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            axes.text(*place, f"face {i + 1}", fontsize=10, zorder=2, bbox=around)
+        axes.text(0, 0, "?", fontsize=22, color="black", ha="center", va="center", zorder=4)
+        if sigma >= 0.5:  # the circle of radius 2 has 1 - exp(-2 ** 2 / 2) of the prior's points
+            axes.add_patch(plt.Circle((0, 0), 2, fill=False, linestyle="--", color="black"))
+            axes.text(0, -3.6, "circle: 86 % of the prior", fontsize=10, ha="center")
         axes.set_title(title, fontsize=10)
         axes.set(xlim=(-4, 4), ylim=(-4, 4), xticks=[], yticks=[], aspect="equal", xlabel="first number of the code")
     row[0].set_ylabel("second number")
@@ -335,6 +335,19 @@ def layers(net: vae.VAE) -> dict[str, Callable]:
     return steps | {"up 1-3": net.decoder[:3], "up 4-6": net.decoder[3:]}
 
 
+def same_network(build: Callable, net: vae.VAE, picture: torch.Tensor) -> str:
+    """Whether the network that the page shows, with the weights of the kit's, draws the same pictures."""
+    with torch.random.fork_rng(devices=[]):
+        own, kits = build(net.side).eval(), copy.deepcopy(net).cpu().eval()
+    try:
+        own.load_state_dict(kits.state_dict())
+    except RuntimeError:
+        return "these settings train a network of another size"
+    with torch.no_grad():
+        pictures = [one.decode(one.encode(picture.cpu())[0]) for one in (own, kits)]
+    return str(torch.allclose(*pictures, atol=1e-5))
+
+
 def fit_settings(cfg, images, out, device) -> dict:
     """How long and with which seed `training.fit` trains, and what its checkpoint must fit to."""
     return {
@@ -348,41 +361,71 @@ def fit_settings(cfg, images, out, device) -> dict:
     }
 
 
-def kl_term(history) -> tuple[dict, str]:
-    """The KL divergence in a training, as a curve, and whether it is "higher" or "lower" at the end than at first."""
+def kl_term(history, cfg) -> tuple[dict, dict[str, float], str]:
+    """The KL divergence in a training: a curve over epochs, its first point as a level for `viz.curves`, and whether it
+    is "higher" or "lower" at the end than at first."""
     divergence = history.losses.get("KL", [])
     if len(divergence) < 2:
-        return {}, "not recorded"
+        return {}, {}, "not recorded"
     trend = "higher" if divergence[-1] > divergence[0] else "lower"
-    return {"KL divergence": (history.steps, divergence)}, trend
+    epochs = [step * cfg.epochs / history.steps[-1] for step in history.steps]
+    first = {f"mean of the first {history.steps[0]} steps": divergence[0]}
+    return {f"mean of {history.steps[0]} steps": (epochs, divergence)}, first, trend
 
 
-def kinds_of_pictures(recorded: Records) -> tuple[list[dict], str]:
+def loss_terms(net: vae.VAE, beta: float, masked: torch.Tensor, truth: torch.Tensor) -> str:
+    """The two terms of the loss, in words, as means over pictures (with z = mu)."""
+    with torch.no_grad():
+        pred, mu, logvar = net.eval()(masked)
+    error, term = (pred - truth).square().mean(), 2 * beta * vae.kl(mu, logvar).mean() / truth[0].numel()
+    return f"reconstruction {error:.4f}, KL term {term:.4f}"
+
+
+def judged(guesses: dict[str, str | None], measured: dict[str, str]) -> str:
+    """What became of several predictions, a line each; one line for all as long as one is missing."""
+    if None in guesses.values():
+        return "no guess yet, or one is missing: write them, and run again"
+    return "\n".join(f"{name}: {guessed(guess, measured[name])}" for name, guess in guesses.items())
+
+
+def beside(scored: list, other: str) -> dict[str, tuple[str, Interval]]:
+    """The hole MSE of each network minus that of a method with the label ``other``: {label: (verdict, difference)}."""
+    per_image = {one.label: one.scores["hole_mse"].cpu().numpy() for one in scored if not one.note}
+    found = {}
+    for one in scored:
+        if one.filler.startswith(vae.PAPER.network) and one.label in per_image:
+            change = paired([per_image[one.label]], [per_image[other]])
+            found[one.label] = (
+                "lower" if change.high < 0 else "higher" if change.low > 0 else "not told apart",
+                change,
+            )
+    return found
+
+
+def kinds_of_pictures(recorded: Records) -> list[dict]:
     """Experiment 1: the VAE that was trained with faces and that of photographs, on test pictures of its own kind: rows
-    of a table, and the kinds for which it has a lower error than the best classic fill.
-
-    All numbers are means over test pictures and recorded seeds; "lower" and "higher" are said as `answers.direction`
-    does.
+    of a table. Numbers are means over test pictures and recorded seeds; the verdict is that of `answers.direction`.
     """
-    rows, won = [], []
+    rows = []
     for kind, changed in {"faces": {}, "photographs": {"dataset": "photographs", "n_train": 780}}.items():
         (own,) = answers.variants(recorded, Question("experiment", "", {kind: changed}))
-        row, names = {"trained and tested with": kind, "the VAE is": answers.NOT_RUN}, list(own.runs.values())
-        if names:
-            fill, limit = answers.best_fill(recorded, names[0], "test", own.holes)
-            row["VAE"] = f"{mean(recorded.score(name, 'test', own.holes, 'vae') for name in names):.4f}"
-            row["best classic fill"] = f"{limit:.4f} ({fills.label(fill)})"
-            row["the VAE is"] = answers.direction(recorded, own, own, fillers=("", fill))
-        won += [kind] if row["the VAE is"] == "lower" else []
-        rows.append(row | {"the VAE is": row.pop("the VAE is")})  # the last column
-    return rows, "both" if len(won) == 2 else won[0] if won else "neither"
+        row, names = {"trained and tested with": kind}, list(own.runs.values())
+        if not names:
+            rows.append(row | {"the VAE is": answers.NOT_RUN})
+            continue
+        fill, limit = answers.best_fill(recorded, names[0], "test", own.holes)
+        row["VAE"] = f"{mean(recorded.score(name, 'test', own.holes, 'vae') for name in names):.4f}"
+        row["best classic fill"] = f"{limit:.4f} ({fills.label(fill)})"
+        row["VAE minus fill"] = str(answers.compare(recorded, own, own, fillers=("", fill)))
+        rows.append(row | {"the VAE is": answers.direction(recorded, own, own, fillers=("", fill))})
+    return rows
 
 
 HOLES = {"one large square": "1 x 21x21", "two small squares": "2 x 10x10"}
 
 
 def squares(recorded: Records) -> list[dict]:
-    """Experiment 2: rows of a table, a hole in each column: VAEs of two trainings, and two classic fills."""
+    """Experiment 2: rows of a table, a hole in each column, and the difference on the same faces."""
     rows = []
     for label, changed, method in (
         ("VAE, trained with one large square", {}, "vae"),
@@ -390,11 +433,11 @@ def squares(recorded: Records) -> list[dict]:
         ("harmonic", {}, "harmonic"),
         ("biharmonic", {}, "biharmonic"),
     ):
-        runs = recorded.seeds(vae.Parameters.resolve(changed)).values()
+        runs = list(recorded.seeds(vae.Parameters.resolve(changed)).values())
         values = {name: [recorded.score(r, "test", holes, method) for r in runs] for name, holes in HOLES.items()}
-        rows.append(
-            {"method": label} | {name: f"{mean(v):.4f}" if v else answers.NOT_RUN for name, v in values.items()}
-        )
+        row = {"method": label} | {name: f"{mean(v):.4f}" if v else answers.NOT_RUN for name, v in values.items()}
+        of_faces = [[recorded.per_image(r, "test", holes, method) for r in runs] for holes in HOLES.values()]
+        rows.append(row | {"large minus small": str(paired(*of_faces)) if runs else answers.NOT_RUN})
     return rows
 
 
@@ -451,10 +494,10 @@ def slips(recorded: Records) -> dict[str, tuple]:
     """What each slip of the authors' code is worth in the demo, for `viz.intervals`: two that are trained with, and two
     of the test, alone and together.
     """
-    trained = {"activation that does nothing": {"leaky_slope": 1.0}, "target with alpha": {"la_bug": True}}
+    trained = {"1: no activation": {"leaky_slope": 1.0}, "2: alpha": {"la_bug": True}}
     rows = {name: answers.worth(recorded, changed).row for name, changed in trained.items()}
     (own,) = answers.variants(recorded, Question("slips", "", {"demo": {}}))
-    ways = {"no eval() at test": "batch1", "wrong range at test": "unnormalised", "both at test": "batch1-unnormalised"}
+    ways = {"3: no eval()": "batch1", "4: wrong range": "unnormalised", "3 and 4": "batch1-unnormalised"}
     for name, way in ways.items():
         pair = (f"vae, {way}", "vae")
         difference = answers.compare(recorded, own, own, fillers=pair)

@@ -152,7 +152,7 @@ def gan_step(function: Callable, number: int = 4) -> str:
         if not isinstance(answer, dict) or set(answer) != {"L1", "fooling D", "D"}:
             return 'return {"L1": ..., "fooling D": ..., "D": ...}, as the given code does.'
         if not networks[1].seen:
-            return "still there: the generator is trained with L1 alone, and nobody asks the discriminator."
+            return "not answered yet: the generator is trained with L1 alone, and nobody asks the discriminator."
         generated = before[0](masked)
         losses = {"L1": 2 * (generated - square).abs().mean()}
         losses["fooling D"] = ((before[1](generated) - 1) ** 2).mean()
@@ -221,7 +221,7 @@ def centre_mask(function: Callable, number: int = 6) -> str:
             return f"a picture of {tuple(picture.shape)} is wanted, and yours is {tuple(getattr(answer, 'shape', ()))}."
         changed = int((answer != picture).sum())
         if changed == 0:
-            return "still there: nothing is white. Compare masked.shape with the shape of what is set to 1."
+            return "still there: no pixel has become white."
         if not torch.equal(answer, wanted):
             return f"{changed:,} values have changed; wanted are the 12,288 of the centre, which become 1."
         return None
@@ -363,10 +363,12 @@ def _named(label: str, layer: nn.Module) -> str:
     return f"{label}\nkernel {conv.kernel_size[0]}\nstride {conv.stride[0]}"
 
 
-def same_networks(generator_layers: Callable, discriminator_layers: Callable, cfg) -> str:
+def same_networks(
+    generator_layers: Callable, discriminator_layers: Callable, cfg, block: Callable | None = None
+) -> str:
     """How many weights the notebook's networks have, and whether they compute what the kit's do: a line for each.
 
-    The kit's are those of the patch head, without a mask.
+    The kit's are those of the patch head, without a mask. ``block``: what the discriminator is made of.
     """
     shape, lines = context_encoder.NETWORKS[cfg.network], []
     width, bottleneck, width_d = (shape[name] for name in ("width", "bottleneck", "width_d"))
@@ -382,6 +384,7 @@ def same_networks(generator_layers: Callable, discriminator_layers: Callable, cf
             y = kit(x)
             same = torch.allclose(own(2 * x - 1), 2 * y - 1 if name == "generator" else y, atol=1e-4)
         ours, many = (sum(p.numel() for p in net.parameters()) for net in (own, author))
+        name += " (with the kit's block)" if name == "discriminator" and block is _block else ""
         lines.append(f"{name}: {ours:,} weights ({many:,} in the tutorial); gives the same output as the kit's: {same}")
     return "\n".join(lines)
 
@@ -437,20 +440,20 @@ def fill_cases(cases: dict[str, tuple], fillers: list[Filler], fill: str) -> tup
     return means, {"filled": filled, "truth": torch.stack(truth), "mask": torch.stack(holes), "labels": list(cases)}
 
 
-ROWS = {"A": 0.001, "B": 0.05, "C": 0.0}  # of results/03_weights.png: weights of "fooling D"
+ROWS = {"A": 0.001, "B": 0.05, "C": 0.0}  # of results/03_weights.png: factors of "fooling D"
 
 
 def row_of(weight: float) -> str:
-    """The row of results/03_weights.png whose network was trained with this weight of "fooling D"."""
+    """The row of results/03_weights.png whose network was trained with this factor of "fooling D"."""
     return next(row for row, one in ROWS.items() if one == weight)
 
 
 def by_weight(recorded: Records) -> list[dict]:
-    """Detail and hole MSE of recorded demos whose "fooling D" has other weights: means over seeds."""
+    """Detail and hole MSE of recorded demos whose "fooling D" has other factors: means over seeds."""
     paper, found = recorded.paper, []
     for row, weight in sorted(ROWS.items(), key=lambda one: one[1]):
         runs = recorded.seeds(paper.Parameters.resolve({"weight_adv": weight})).values()
-        line = {"row": row, "weight of fooling D": f"{weight:g}"}
+        line = {"row": row, "factor of fooling D": f"{weight:g}"}
         for score, label, digits in (("detail", "detail", 2), ("hole_mse", "hole MSE", 4)):
             values = [recorded.score(run, "test", "centre", paper.network, score) for run in runs]
             line[label] = f"{fmean(values):.{digits}f}" if values else "not run"
@@ -466,7 +469,7 @@ def over_seeds(recorded: Records) -> list[dict]:
         asked = recorded, demo, demo, part, ("", "harmonic")
         name = f"{pictures}: the network, minus {fills.label('harmonic')}"
         found[name] = answers.compare(*asked), answers.direction(*asked)
-    for name, weight in {"without D, minus with D": 0.0, "weight 0.05, minus 0.001": 0.05}.items():
+    for name, weight in {"without D, minus with D": 0.0, "factor 0.05, minus 0.001": 0.05}.items():
         worth = answers.worth(recorded, {"weight_adv": weight})
         found[f"faces: {name}"] = worth.difference, worth.verdict
     return [{"compared": n, "difference of hole MSE": _difference(d), "verdict": v} for n, (d, v) in found.items()]
@@ -475,7 +478,16 @@ def over_seeds(recorded: Records) -> list[dict]:
 def _difference(one) -> str:
     if one is None:
         return "–"
-    return f"{one.mean:+.4f}" if abs(one.mean) >= 0.00005 else "less than 0.0001"
+    digits = 4 if abs(one.mean) >= 0.00005 else 5
+    return f"{one.mean:+.{digits}f} [{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+
+
+def large_network(recorded: Records) -> str:
+    """The tutorial's network on cats beside the harmonic fill: a line for each variant that was run."""
+    words = {"fixed": "with discriminator", "fixed, no discriminator": "without discriminator"}
+    words |= {"as_run": "the tutorial's code, unchanged"}
+    lines = answers.beside_fill(recorded, "scale", "harmonic", words).splitlines()
+    return "\n".join(["the large network, on cats:", *(line for line in lines if not line.endswith(answers.NOT_RUN))])
 
 
 # What section 7 changes in the demo, and how it is called there.
