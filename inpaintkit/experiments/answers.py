@@ -279,13 +279,14 @@ def beside_fill(recorded: Records, question: str, fill: str, words: dict[str, st
     difference. ``words`` {label: text} tell the variants in other words."""
     score, lines = evaluate.SCORES[recorded.paper.scores[0]].label, []
     for one in variants(recorded, questions.questions(recorded.paper)[question]):
-        line, how = f"{(words or {}).get(one.label, one.label)}: ", {"part": "test", "fillers": ("", fill)}
-        if one.runs:
-            d, said = compare(recorded, one, one, **how), direction(recorded, one, one, **how)
-            ours, theirs = (mean(recorded, one, "test", x) for x in (recorded.paper.network, fill))
-            line += f"{score} {ours:.4f}, {fills.label(fill)} {theirs:.4f}; "
-            line += f"difference {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] ({said}){one.mark}"
-        lines.append(line if one.runs else f"{line}{NOT_RUN}")
+        name, how = (words or {}).get(one.label, one.label), {"part": "test", "fillers": ("", fill)}
+        difference = compare(recorded, one, one, **how)
+        if difference is None:
+            lines.append(f"{name}: {NOT_RUN}")
+            continue
+        ours, theirs = (mean(recorded, one, "test", x) for x in (recorded.paper.network, fill))
+        said = f"{score} {ours:.4f}, {fills.label(fill)} {theirs:.4f}; difference {difference}"
+        lines.append(f"{name}: {said} ({direction(recorded, one, one, **how)}){one.mark}")
     return "\n".join(lines)
 
 
