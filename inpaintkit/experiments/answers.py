@@ -285,7 +285,8 @@ def beside_fill(recorded: Records, question: str, fill: str, words: dict[str, st
             lines.append(f"{name}: {NOT_RUN}")
             continue
         ours, theirs = (mean(recorded, one, "test", x) for x in (recorded.paper.network, fill))
-        said = f"{score} {ours:.4f}, {fills.label(fill)} {theirs:.4f}; difference {difference}"
+        said = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        said = f"{score} {ours:.4f}, {fills.label(fill)} {theirs:.4f}; difference {said}"
         lines.append(f"{name}: {said} ({direction(recorded, one, one, **how)}){one.mark}")
     return "\n".join(lines)
 
